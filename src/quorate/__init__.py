@@ -1,0 +1,1 @@
+"""quorate: a high-availability cluster stack."""

@@ -1,0 +1,1 @@
+"""What people use: client, commands, monitor and command lines."""
