@@ -1,0 +1,1 @@
+"""Who may act: the one authority on quorum, and the four rights."""
