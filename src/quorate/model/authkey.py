@@ -1,0 +1,79 @@
+"""The cluster's key file: a text armour around 32 random bytes with a key epoch.
+
+Format: comment lines begin with "#"; then one line for each key, at most two (the second while a key is being changed):
+
+    key EPOCH BASE64 CHECK
+
+EPOCH is 1 to 65535; the highest is used for sending, all are accepted. CHECK is the first eight hexadecimal digits of
+SHA-256 over a label, the epoch and the key, so that a truncated or retyped file is found. Messages never show a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+SECRET_BYTES = 32
+EPOCH_MAX = 65_535
+KEYS_MAX = 2
+FILE_BYTES_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthKey:
+    epoch: int
+    secret: bytes = field(repr=False)
+
+
+class AuthKeyError(Exception):
+    """The key file cannot be used; the text names file, line and remedy."""
+
+
+def parse(text: str, source: str) -> tuple[AuthKey, ...]:
+    """All keys of the file, highest epoch first."""
+    keys: list[AuthKey] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        key = _parse_line(words)
+        if key is None:
+            raise AuthKeyError(
+                f"{source}, line {number}: this is not a key of quorate or it is damaged; copy the file "
+                "again from a node where it works, or make a new one with `quorate keygen` for all nodes"
+            )
+        if any(other.epoch == key.epoch for other in keys):
+            raise AuthKeyError(f"{source}, line {number}: two keys have the epoch {key.epoch}; remove one")
+        keys.append(key)
+    if not keys:
+        raise AuthKeyError(f"{source}: there is no key in this file; make one with `quorate keygen`")
+    if len(keys) > KEYS_MAX:
+        raise AuthKeyError(f"{source}: {len(keys)} keys are more than the {KEYS_MAX} allowed; remove the oldest")
+    return tuple(sorted(keys, key=lambda key: -key.epoch))
+
+
+def render(keys: Sequence[AuthKey]) -> str:
+    lines = ["# Key of a quorate cluster. Keep it secret: owner root, mode 0600, the same file on all nodes."]
+    for key in keys:
+        lines.append(f"key {key.epoch} {base64.b64encode(key.secret).decode()} {_check(key.epoch, key.secret)}")
+    return "\n".join(lines) + "\n"
+
+
+def _parse_line(words: Sequence[str]) -> AuthKey | None:
+    if len(words) != 4 or words[0] != "key" or not words[1].isascii() or not words[1].isdigit():
+        return None
+    epoch = int(words[1][:6])
+    try:
+        secret = base64.b64decode(words[2], validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if len(secret) != SECRET_BYTES or not 1 <= epoch <= EPOCH_MAX or _check(epoch, secret) != words[3]:
+        return None
+    return AuthKey(epoch=epoch, secret=secret)
+
+
+def _check(epoch: int, secret: bytes) -> str:
+    return hashlib.sha256(b"quorate key file" + epoch.to_bytes(2, "big") + secret).hexdigest()[:8]
