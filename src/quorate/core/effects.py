@@ -91,6 +91,13 @@ class SaveFork:
     cib: "Cib"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveFacts:
+    """Keep `data` in the run directory (gone with the boot): what a restarted manager must know. Given back in `Started.facts`."""
+
+    data: bytes
+
+
 # ---- agents -------------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +175,6 @@ class StopNode:
 
 
 Effect = Union[
-    SetTimer, CancelTimer, Report, Log, ToEngine, SaveState, AppendJournal, SavePromise, SaveFork, RunAgent, RunFenceAgent,
+    SetTimer, CancelTimer, Report, Log, ToEngine, SaveState, AppendJournal, SavePromise, SaveFork, SaveFacts, RunAgent, RunFenceAgent,
     KillAgent, LoadMetadata, RunScheduler, Answer, StopNode,
 ]

@@ -21,12 +21,14 @@ class StoredState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The manager begins. `boot_id` of the machine, `incarnation` a random number, `wall` seconds now."""
+    """The manager begins. `boot_id` of the machine, `incarnation` a random number, `wall` seconds now, `facts` what
+    `SaveFacts` kept during this boot (empty: nothing)."""
 
     boot_id: str
     incarnation: int
     stored: StoredState
     wall: int
+    facts: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

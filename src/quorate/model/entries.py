@@ -1,6 +1,6 @@
 """What the managers of one cluster tell each other in the agreed order.
 
-Two kinds. *Synchronisation* messages (`Hello`, `Snapshot`, `Synced`, `Ack`, `Part`) establish a common starting state for
+Two kinds. *Synchronisation* messages (`Hello`, `Snapshot`, `Synced`, `Ack`, `Proceed`, `Part`) establish a common starting state for
 each view and tell how far each member has come. *Entries* change the replicated state: every member applies them in
 the agreed order, with the same outcome. An entry is committed by the rule in `core/replication`; side effects (running an
 agent, fencing) happen only then.
@@ -89,6 +89,13 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
     durable: int
     checked: int = 0
     digest: str = ""
+
+
+class Proceed(msgspec.Struct, frozen=True, kw_only=True, tag="proceed"):
+    """The deadline for hellos is over: the view starts without those members in `without` that have not spoken by now."""
+
+    view: ViewId
+    without: tuple[int, ...]  # node ids
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part"):
@@ -306,19 +313,38 @@ ENTRY_TYPES = (
     ManagerLapsed, PeerLapsed, ShutdownAsked, ShutdownDone, NodeRemoved, Noted,
 )
 Message = Union[
-    Hello, Snapshot, Synced, Ack, Part,
+    Hello, Snapshot, Synced, Ack, Proceed, Part,
     Change, AttributeUpdate, ActionRequest, ActionCancel, ActionResult, HistoryCleared, FenceRequest, FenceResult,
     ManagerLapsed, PeerLapsed, ShutdownAsked, ShutdownDone, NodeRemoved, Noted,
 ]
 
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """What travels through the engine: a message and the view it was meant for. In any other view it is void."""
+
+    view: ViewId
+    message: Message
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_decoder: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)
+_change_decoder: msgspec.msgpack.Decoder[Change] = msgspec.msgpack.Decoder(Change)
 
 
-def encode(message: Message) -> bytes:
-    return _encoder.encode(message)
+def encode(view: ViewId, message: Message) -> bytes:
+    return _encoder.encode(Envelope(view, message))
 
 
-def decode(data: bytes) -> Message:
+def decode(data: bytes) -> Envelope:
     """Raises msgspec.ValidationError or msgspec.DecodeError."""
     return _decoder.decode(data)
+
+
+def encode_change(change: Change) -> bytes:
+    """For the journal."""
+    return _encoder.encode(change)
+
+
+def decode_change(data: bytes) -> Change:
+    """Raises msgspec.ValidationError or msgspec.DecodeError."""
+    return _change_decoder.decode(data)

@@ -1,0 +1,1 @@
+"""One log over agreed views: the same state on every member, and when an entry counts as committed."""
