@@ -4,7 +4,7 @@ Format: comment lines begin with "#"; then one line for each key, at most two (t
 
     key EPOCH BASE64 CHECK
 
-EPOCH is 1 to 65535; the highest is used for sending, all are accepted. CHECK is the first eight hexadecimal digits of
+EPOCH is 1 to 255; the highest is used for sending, all are accepted. CHECK is the first eight hexadecimal digits of
 SHA-256 over a label, the epoch and the key, so that a truncated or retyped file is found. Messages never show a key.
 """
 
@@ -13,11 +13,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SECRET_BYTES = 32
-EPOCH_MAX = 65_535
+EPOCH_MAX = 255  # one byte in each packet
 KEYS_MAX = 2
 FILE_BYTES_MAX = 4096
 
@@ -30,6 +31,23 @@ class AuthKey:
 
 class AuthKeyError(Exception):
     """The key file cannot be used; the text names file, line and remedy."""
+
+
+def accept(data: bytes, *, mode: int, owner: int, reader: int, source: str) -> tuple[AuthKey, ...]:
+    """The keys of a file as it was read, with its mode and owner; `reader` is the user who reads it. Raises
+    AuthKeyError for one that is not private, not ours, or damaged."""
+    if not stat.S_ISREG(mode):
+        raise AuthKeyError(f"{source}: is not a regular file; name the key file itself")
+    if mode & 0o077:
+        raise AuthKeyError(
+            f"{source}: others may read or write it (mode {stat.S_IMODE(mode):04o}); chmod 0600 it, and make a new key "
+            "if somebody may have read this one"
+        )
+    if owner not in (0, reader):
+        raise AuthKeyError(f"{source}: belongs to user {owner}; chown it to root")
+    if len(data) > FILE_BYTES_MAX:
+        raise AuthKeyError(f"{source}: is too long for a key file; this is something else")
+    return parse(data.decode("ascii", "replace"), source)
 
 
 def parse(text: str, source: str) -> tuple[AuthKey, ...]:
@@ -76,4 +94,4 @@ def _parse_line(words: Sequence[str]) -> AuthKey | None:
 
 
 def _check(epoch: int, secret: bytes) -> str:
-    return hashlib.sha256(b"quorate key file" + epoch.to_bytes(2, "big") + secret).hexdigest()[:8]
+    return hashlib.sha256(b"quorate key file" + bytes([epoch]) + secret).hexdigest()[:8]

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CONFIG_FILE_DEFAULT = "/etc/quorate/quorate.toml"
+FILE_BYTES_MAX = 1024 * 1024
 NODES_MAX = 32
 LINKS_MAX = 8
 NODE_ID_MAX = 2**31 - 1
@@ -309,6 +310,21 @@ class Settings:
         from .settings_reader import Reader
 
         return Reader(text, source).settings()
+
+    @staticmethod
+    def parse_bytes(data: bytes, source: str) -> Settings:
+        """As `parse`, for a file as it was read (up to FILE_BYTES_MAX + 1 bytes of it)."""
+
+        def unreadable(what: str, remedy: str) -> SettingsError:
+            return SettingsError([Mistake(source=source, line=0, key="", what=what, remedy=remedy)])
+
+        if len(data) > FILE_BYTES_MAX:
+            raise unreadable(f"is longer than {FILE_BYTES_MAX} bytes", "this is not a configuration of quorate")
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise unreadable(f"byte {error.start} is not UTF-8", "save the file as UTF-8") from None
+        return Settings.parse(text, source)
 
     @property
     def me(self) -> Node:

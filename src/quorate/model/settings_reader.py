@@ -175,11 +175,11 @@ class Reader:
                 continue
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
             elsewhere = [option.table or "the top" for option in OPTIONS if option.name == key]
-            if near:
-                remedy = f"did you mean {near[0]!r}?"
-            elif elsewhere:
+            if elsewhere:
                 at_top = elsewhere[0] == "the top"
                 remedy = "it belongs above the first [table]" if at_top else f"it belongs under [{elsewhere[0]}]"
+            elif near:
+                remedy = f"did you mean {near[0]!r}?"
             else:
                 remedy = "remove it, or see the reference for the keys of this table"
             self._mistake((*path, key), "unknown key", remedy)
