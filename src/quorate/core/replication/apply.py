@@ -235,9 +235,18 @@ def _fenced(state: ReplicatedState, entry: entries.FenceResult) -> Applied:
     if fence is None:  # the operator's word without a request: kept in the history as one
         fence = FenceState(
             request=entries.FenceRequest(
-                id=entry.id, target=entry.target, boot_id=entry.boot_id, action=entry.action, origin=entry.executor,
-                client="manual", executor=entry.executor, devices=(), timeout_ms=0, delay_ms=0,
-                cause="confirmed by the operator", at=entry.at,
+                id=entry.id,
+                target=entry.target,
+                boot_id=entry.boot_id,
+                action=entry.action,
+                origin=entry.executor,
+                client="manual",
+                executor=entry.executor,
+                devices=(),
+                timeout_ms=0,
+                delay_ms=0,
+                cause="confirmed by the operator",
+                at=entry.at,
             )
         )
         state.fences[entry.id] = fence

@@ -76,8 +76,16 @@ def _settle_fences(state: ReplicatedState, hello: Hello, *, rebooted: bool) -> N
             cause = "never begun: it was not committed before the view changed"
         if cause:
             fence.result = entries.FenceResult(
-                id=request.id, target=request.target, boot_id=request.boot_id, action=request.action,
-                executor=request.executor, device="", confirmed=False, void=True, reason=cause, at=request.at,
+                id=request.id,
+                target=request.target,
+                boot_id=request.boot_id,
+                action=request.action,
+                executor=request.executor,
+                device="",
+                confirmed=False,
+                void=True,
+                reason=cause,
+                at=request.at,
             )
 
 

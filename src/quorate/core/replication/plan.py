@@ -46,7 +46,11 @@ def make_plan(hellos: Mapping[str, Hello]) -> Plan:
     manager, or one that never finished synchronising): its memory of what it runs is gone."""
     ordered = sorted(hellos.values(), key=lambda hello: hello.node_id)
     source = max(ordered, key=rank)
-    same = [hello for hello in ordered if hello.synced and hello.state_digest == source.state_digest and hello.position == source.position]
+    same = [
+        hello
+        for hello in ordered
+        if hello.synced and hello.state_digest == source.state_digest and hello.position == source.position
+    ]
     same_names = {hello.node for hello in same} | {source.node}
     needs = tuple(hello.node for hello in ordered if hello.node not in same_names)
     own = tuple(hello.node for hello in ordered if hello.node in needs and hello.synced and hello.status is not None)

@@ -18,6 +18,7 @@ from quorate.model import entries
 from quorate.model.cib import Cib
 from quorate.model.entries import Position
 
+LOCAL_ATTRIBUTES = ("have-quorum", "dc-uuid")  # written by each node for its readers, not replicated
 FATES_MAX = 2_000  # requests whose fate is remembered; older ones answer "not known"
 FENCES_MAX = 500  # finished fencing actions kept as history
 
@@ -136,7 +137,7 @@ class ReplicatedState:
         """The whole state but its position. Equal states have equal encodings."""
         return _encoder.encode(
             _StateRow(
-                cib=self.cib.serialize(),
+                cib=self._cib_bytes(),
                 nodes=tuple(
                     _NodeRow(r.name, r.id, r.presence.value, r.boot_id, r.incarnation, r.feature_set, r.leaving)
                     for _, r in sorted(self.nodes.items())
@@ -147,6 +148,15 @@ class ReplicatedState:
                 forked=self.forked,
             )
         )
+
+    def _cib_bytes(self) -> bytes:
+        """The document without the root attributes that are each node's own view of the moment (see `LOCAL_ATTRIBUTES`)."""
+        root = self.cib.root
+        local = {name: value for name in LOCAL_ATTRIBUTES if (value := root.attrib.pop(name, None)) is not None}
+        data = self.cib.serialize()
+        for name, value in local.items():
+            root.set(name, value)
+        return data
 
     def digest(self) -> str:
         """Of everything that replicas must hold alike."""
