@@ -1,0 +1,58 @@
+"""Reading and writing the cluster's key file: who may own it and who may read it.
+
+The format is `model/authkey`. The file must belong to root or to the user who runs the engine, and nobody else may read
+it: otherwise it is refused, with the command that puts it right.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from quorate.model import authkey
+
+
+def load_keys(path: Path) -> tuple[authkey.AuthKey, ...]:
+    """All keys of the file, the one for sending first. Raises authkey.AuthKeyError, one sentence with place and remedy."""
+    return authkey.parse(_read_private(path), str(path))
+
+
+def make_key_file(path: Path, random: bytes, epoch: int = 1) -> None:
+    """Write a new key file, mode 0600. Raises authkey.AuthKeyError if there is one already."""
+    text = authkey.render([authkey.AuthKey(epoch=epoch, secret=random)])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise authkey.AuthKeyError(f"{path}: exists already; remove it first if every node is to get a new key") from None
+    except OSError as error:
+        raise authkey.AuthKeyError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_private(path: Path) -> str:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise authkey.AuthKeyError(
+            f"{path}: there is no key file; make one with `quorate keygen` and copy it to every node, mode 0600"
+        ) from None
+    except OSError as error:
+        raise authkey.AuthKeyError(f"{path}: cannot be read: {error.strerror}; it must be readable for root") from None
+    with os.fdopen(handle, "rb") as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise authkey.AuthKeyError(f"{path}: is not a regular file; make a key with `quorate keygen`")
+        if facts.st_uid not in (0, os.geteuid()):
+            raise authkey.AuthKeyError(f"{path}: belongs to user {facts.st_uid}; do `chown root:root {path}`")
+        if facts.st_mode & 0o077:
+            mode = stat.S_IMODE(facts.st_mode)
+            raise authkey.AuthKeyError(f"{path}: mode {mode:04o} lets others at the key; do `chmod 600 {path}`")
+        data = file.read(authkey.FILE_BYTES_MAX + 1)
+    if len(data) > authkey.FILE_BYTES_MAX or not data.isascii():
+        raise authkey.AuthKeyError(f"{path}: is not a key file; make one with `quorate keygen`, or copy it anew")
+    return data.decode("ascii")

@@ -1,0 +1,62 @@
+"""Staying punctual: scheduling class, locked memory, no garbage collection. Each step that is refused is told once.
+
+Measured (ENGINE notes in docs): heartbeats of a process of its own under SCHED_RR with locked memory and without
+collection have a gap of 20.05 ms at the 99th percentile for 20 ms asked, with both cores busy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+
+PRIORITY = 50
+_NICE = -20
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_PR_SET_PDEATHSIG = 1
+_SCHED_RESET_ON_FORK = 0x40000000
+
+
+def become_realtime(priority: int = PRIORITY) -> list[str]:
+    """Round-robin real time, else nice -20; memory locked; collection off. Returns what was refused, in sentences."""
+    refused: list[str] = []
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | _SCHED_RESET_ON_FORK, os.sched_param(priority))
+    except OSError as error:
+        refused.append(f"real-time scheduling was refused ({error.strerror}): allow CAP_SYS_NICE or RLIMIT_RTPRIO {priority}")
+        refused += _be_nice(_NICE)
+    refused += lock_memory()
+    freeze_collector()
+    return refused
+
+
+def lock_memory() -> list[str]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
+        return []
+    reason = os.strerror(ctypes.get_errno())
+    return [f"locking memory was refused ({reason}): allow CAP_IPC_LOCK or raise RLIMIT_MEMLOCK"]
+
+
+def freeze_collector() -> None:
+    """For processes whose code leaves no cycles: nothing is ever scanned."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+def end_with_parent(expected_parent: int, how: signal.Signals = signal.SIGKILL) -> None:
+    """When the supervisor dies, so does this process: nothing of a node is left without its guardian."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
+    if os.getppid() != expected_parent:
+        os.kill(os.getpid(), how)
+
+
+def _be_nice(wanted: int) -> list[str]:
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, wanted)
+    except OSError as error:
+        return [f"nice {wanted} was refused ({error.strerror}): heartbeats may be late under load"]
+    return []
