@@ -11,12 +11,16 @@ from quorate.model.graph import Graph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredState:
-    """What the disk held at the start: None where there was nothing. `report` names a damaged file that was passed over."""
+    """What the disk held at the start: None where there was nothing. `report` names a damaged file that was passed over.
+
+    `journal`: the changes since `cib`, encoded `entries.Change` with the position after each; `position` is that after all
+    of them."""
 
     promised: int
     position: entries.Position
     cib: bytes | None
     report: str = ""
+    journal: tuple[tuple[entries.Position, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

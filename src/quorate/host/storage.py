@@ -101,12 +101,16 @@ class Storage:
         newest = max([*generations, *self._numbers(_journal_name), 0])
         records, position, journal, whole = self._replay(chosen, newest, report)
         promised = max(promise.promised, chosen.promised if chosen else 0, position.lineage)
+        present = promise.generation == (chosen.number if chosen else 0)
+        if present and whole and journal < promise.journal_bytes:
+            lost = promise.journal_bytes - journal
+            report.append(f"{self.directory / f'journal-{newest}'} lacks {lost} bytes that were there once; check the disk")
+            whole = False
         suspect = promise_lost or not whole
         if suspect:
             promised += PROMISE_GAP
-        elif promise.generation == (chosen.number if chosen else 0) and promise.lineage > position.lineage:
-            if journal >= promise.journal_bytes:
-                position = Position(promise.lineage, 0)
+        elif present and promise.lineage > position.lineage:
+            position = Position(promise.lineage, 0)
         self._generation, self._position = newest, position
         self._promised = _Promise(promised=promised, lineage=position.lineage, generation=newest)
         if suspect:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from lxml import etree
 
 from ..entries import ActionCancel, ActionRequest, ActionResult, HistoryCleared
-from .digests import operation_digest
+from .digests import META_TIMEOUT, operation_digest
 from .document import Cib, Element, parse_fragment
 
 FEATURE_SET = "3.16.1"  # of Pacemaker 2.1.5: what agents see, and what stands beside each operation
@@ -93,7 +93,7 @@ def erase_node(cib: Cib, name: str) -> bool:
     return bool(parts)
 
 
-def remove_node_state(cib: Cib, name: str) -> bool:
+def remove_node(cib: Cib, name: str) -> bool:
     """Forget a node altogether (crm_node -R)."""
     state = find_node_state(cib, name)
     if state is None:
@@ -184,7 +184,7 @@ def record_pending(cib: Cib, request: ActionRequest, feature_set: str = FEATURE_
         return False
     if request.agent_class == "" or request.operation == "":
         return False
-    digest = operation_digest(request.parameters, request.interval_ms, request.timeout_ms)
+    digest = request_digest(request)
     values = _operation_values(
         resource=request.resource, operation=request.operation, interval_ms=request.interval_ms, key=request.key,
         feature_set=feature_set, rc=RC_UNKNOWN, status=PENDING, reason="", executor=request.executor, call_id=-1,
@@ -206,7 +206,7 @@ def record_result(cib: Cib, result: ActionResult, feature_set: str = FEATURE_SET
     if result.operation in _NOT_RECORDED:
         return False
     if result.rc == RC_REFUSED:
-        return _forget_pending(cib, result)
+        return _forget_pending(cib, result.node, result.resource, result.key)
     operation, interval_ms = result.operation, result.interval_ms
     if operation in _RELOADS:  # a reload is the new start of what runs, or the failure of a check
         operation = "start" if result.status == COMPLETE else "monitor"
@@ -242,6 +242,11 @@ def record_cancel(cib: Cib, cancel: ActionCancel) -> bool:
     return _forget_recurring(cib, cancel.node, cancel.resource, cancel.operation, cancel.interval_ms)
 
 
+def drop_pending(cib: Cib, request: ActionRequest) -> bool:
+    """A request that was never executed leaves no trace; what its record stood in place of is unknown, so probed."""
+    return _forget_pending(cib, request.node, request.resource, request.key)
+
+
 def void_pending(cib: Cib, node: str, running: Collection[str] = ()) -> bool:
     """Drop a node's pending records whose transition key is not among those that it is executing: requests that were
     void at a view change, or died with the manager. What they were about to change is then unknown and is probed."""
@@ -261,6 +266,14 @@ def pending_keys(cib: Cib, node: str) -> tuple[str, ...]:
         return ()
     records = state.iter("lrm_rsc_op")
     return tuple(record.get("transition-key", "") for record in records if record.get("op-status") == str(PENDING))
+
+
+def request_digest(request: ActionRequest, without: Collection[str] = ()) -> str:
+    """`op-digest` of a request; without some parameters it is the digest of what is not secret."""
+    parameters = {name: value for name, value in request.parameters.items() if name not in without}
+    if request.interval_ms:
+        parameters[META_TIMEOUT] = request.meta.get("timeout") or str(request.timeout_ms)
+    return operation_digest(parameters, interval_ms=request.interval_ms)
 
 
 _FALSE = frozenset({"false", "off", "no", "n", "0"})
@@ -361,12 +374,12 @@ def _forget_recurring(cib: Cib, node: str, resource: str, operation: str, interv
     return bool(found)
 
 
-def _forget_pending(cib: Cib, result: ActionResult) -> bool:
+def _forget_pending(cib: Cib, node: str, resource: str, key: str) -> bool:
     """A refused operation leaves no failure; with its pending record gone the resource's state is unknown: probed."""
-    element = _find_resource(cib, result.node, result.resource)
+    element = _find_resource(cib, node, resource)
     if element is None:
         return False
-    found = [record for record in element if record.get("transition-key") == result.key]
+    found = [record for record in element if record.get("transition-key") == key]
     found = [record for record in found if record.get("op-status") == str(PENDING)]
     for record in found:
         element.remove(record)
