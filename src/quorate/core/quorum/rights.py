@@ -26,7 +26,9 @@ from quorate.core.arbitration.conditions import Presence, blocks_takeover
 from quorate.core.events import Rights
 
 POLICIES = ("stop", "freeze", "ignore", "demote", "suicide", "fence")
-NO_RIGHTS = Rights(keep=False, fence=False, write=False, take_over=False, quorate=False, policy="stop", why=(("all", "no-view"),))
+NO_RIGHTS = Rights(
+    keep=False, fence=False, write=False, take_over=False, quorate=False, policy="stop", why=(("all", "no-view"),)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,13 @@ def rights(electorate: Electorate, known: Known) -> Rights:
     policy = known.policy if known.policy in POLICIES else "stop"
     if not known.synced:
         return Rights(
-            keep=False, fence=False, write=False, take_over=False, quorate=False, policy=policy, why=(("all", "not-synced"),)
+            keep=False,
+            fence=False,
+            write=False,
+            take_over=False,
+            quorate=False,
+            policy=policy,
+            why=(("all", "not-synced"),),
         )
     quorate, reason = is_quorate(electorate, known)
     ignored = policy == "ignore" and reason != "wait-for-all"

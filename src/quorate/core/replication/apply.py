@@ -7,7 +7,7 @@ outcome like any other, because every member must come to it.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -15,6 +15,7 @@ from quorate.core.arbitration.conditions import Presence, is_present, settled_by
 from quorate.model import entries
 from quorate.model.cib import CibVersion, Operation, status
 from quorate.model.cib import apply as apply_operation
+from quorate.model.cib.operations import expand_score
 from quorate.model.entries import Position
 
 from .state import FenceState, ReplicatedState
@@ -110,14 +111,12 @@ def _change(state: ReplicatedState, entry: entries.Change, rules: Rules) -> Appl
             allow_create=entry.allow_create,
             force=entry.forced,
             user=entry.user,
+            written=_stamp(entry.at),
+            origin=entry.origin,
+            client=entry.client,
         ),
     )
     if outcome.rc == OK and outcome.config_changed:
-        root = state.cib.root
-        root.set("cib-last-written", _stamp(entry.at))
-        root.set("update-origin", entry.origin)
-        root.set("update-client", entry.client)
-        root.set("update-user", entry.user)
         state.position = Position(state.position.lineage, state.position.index + 1)
         if entry.forced and not rules.lineage_reached:
             state.forked = f"{entry.origin} by {entry.user or entry.client} at {_stamp(entry.at)}"
@@ -147,31 +146,6 @@ def _stamp(wall: int) -> str:
 
 # ---- attributes -----------------------------------------------------------------------------------------------------
 
-_INCREMENT = re.compile(r"(?:(?P<name>.+)(?=\+\+$|\+=))?(?P<sign>\+\+|\+=)(?P<by>-?\w+)?$")
-INFINITY = 1_000_000
-
-
-def _score(text: str | None) -> int:
-    if text is None:
-        return 0
-    named = {"INFINITY": INFINITY, "+INFINITY": INFINITY, "-INFINITY": -INFINITY}.get(text)
-    if named is not None:
-        return named
-    try:
-        return max(-INFINITY, min(INFINITY, int(text)))
-    except ValueError:
-        return 0
-
-
-def expand_value(value: str, current: str | None) -> str:
-    """`NAME++`, `NAME+=N`, `++` and `+=N` add to the present score, within INFINITY; anything else is the value itself."""
-    match = _INCREMENT.fullmatch(value)
-    if match is None:
-        return value
-    by = 1 if match["sign"] == "++" else _score(match["by"])
-    total = max(-INFINITY, min(INFINITY, _score(current) + by))
-    return {INFINITY: "INFINITY", -INFINITY: "-INFINITY"}.get(total, str(total))
-
 
 def _attribute(state: ReplicatedState, entry: entries.AttributeUpdate) -> Applied:
     cib = state.cib
@@ -180,7 +154,10 @@ def _attribute(state: ReplicatedState, entry: entries.AttributeUpdate) -> Applie
     elif entry.value is None:
         changed = status.set_attribute(cib, entry.node, entry.name, None, entry.set_type, entry.set_id)
     else:
-        value = expand_value(entry.value, status.get_attribute(cib, entry.node, entry.name))
+        current = status.get_attribute(cib, entry.node, entry.name, entry.set_type)
+        value = expand_score(current, entry.name, entry.value)
+        if value.startswith(("++", "+=")):  # attrd's own short form
+            value = expand_score(current, entry.name, entry.name + value)
         changed = status.set_attribute(cib, entry.node, entry.name, value, entry.set_type, entry.set_id)
     _status(state, changed)
     state.remember_fate(entry.request, OK, "")
@@ -206,10 +183,16 @@ def _result(state: ReplicatedState, entry: entries.ActionResult, rules: Rules) -
     return Applied()
 
 
-def drop_pending(state: ReplicatedState, request: entries.ActionRequest) -> None:
-    """A request that was never executed leaves no trace."""
-    state.pending.pop(request.key, None)
-    _status(state, status.drop_pending(state.cib, request))
+def drop_requests(state: ReplicatedState, executor: str, keep: Sequence[str]) -> None:
+    """Requests that their executor does not know were never committed there: void, to be derived anew."""
+    nodes = {executor}
+    for request in sorted(state.pending.values(), key=lambda request: request.key):
+        if request.executor == executor and request.key not in keep:
+            nodes.add(request.node)
+            del state.pending[request.key]
+    for node in sorted(nodes):
+        running = [key for key, request in state.pending.items() if request.node == node]
+        _status(state, status.void_pending(state.cib, node, running))
 
 
 # ---- fencing and presence -----------------------------------------------------------------------------------------------
@@ -314,7 +297,7 @@ def _node_removed(state: ReplicatedState, entry: entries.NodeRemoved) -> Applied
         message = f"{entry.node} was lost and not fenced; fence it or confirm it is off (stonith_admin --confirm) first"
         state.remember_fate(entry.request, UNSAFE, message)
         return Applied(rc=UNSAFE, message=message)
-    _status(state, status.remove_node(state.cib, entry.node))
+    _status(state, status.remove_node_state(state.cib, entry.node))
     state.nodes.pop(entry.node, None)
     state.remember_fate(entry.request, OK, "")
     return Applied()

@@ -14,7 +14,7 @@ from quorate.model.cib import status
 from quorate.model.entries import Hello
 from quorate.model.group import View
 
-from .apply import bump_status, drop_pending, settle, write_node_state
+from .apply import bump_status, drop_requests, settle, write_node_state
 from .plan import Plan
 from .state import ReplicatedState
 
@@ -40,12 +40,12 @@ def _welcome(state: ReplicatedState, plan: Plan, hello: Hello) -> None:
     restarted = record.incarnation not in (0, hello.incarnation)
     if rebooted or restarted or hello.node in plan.fresh:
         status.erase_node(state.cib, hello.node)
-        _drop_requests(state, hello.node, keep=())
+        drop_requests(state, hello.node, keep=())
     elif hello.node in plan.own_history and hello.status is not None:
-        status.replace_node_state(state.cib, hello.node, hello.status)
-        _drop_requests(state, hello.node, keep=hello.running)
+        status.replace_node_state(state.cib, hello.status)
+        drop_requests(state, hello.node, keep=hello.running)
     else:
-        _drop_requests(state, hello.node, keep=hello.running)
+        drop_requests(state, hello.node, keep=hello.running)
     _settle_fences(state, hello, rebooted=rebooted)
     record.id = hello.node_id
     record.boot_id = hello.boot_id
@@ -54,13 +54,6 @@ def _welcome(state: ReplicatedState, plan: Plan, hello: Hello) -> None:
     record.leaving = False
     record.presence = Presence.JOINING
     write_node_state(state, hello.node)
-
-
-def _drop_requests(state: ReplicatedState, executor: str, keep: Sequence[str]) -> None:
-    """Requests that their executor does not know were never committed there: void, to be derived anew."""
-    for request in sorted(state.pending.values(), key=lambda request: request.key):
-        if request.executor == executor and request.key not in keep:
-            drop_pending(state, request)
 
 
 def _settle_fences(state: ReplicatedState, hello: Hello, *, rebooted: bool) -> None:

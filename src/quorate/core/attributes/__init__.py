@@ -1,0 +1,1 @@
+"""Transient node attributes: dampening before they enter the log."""
