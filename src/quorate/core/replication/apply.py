@@ -325,5 +325,5 @@ def write_node_state(state: ReplicatedState, name: str) -> None:
     if record.leaving and record.presence in (Presence.ONLINE, Presence.GRACED):
         expected = "down"
     status.set_node_state(
-        state.cib, name, record.id, in_ccm=in_ccm, crmd=crmd, join=join, expected=expected, origin=ORIGIN
+        state.cib, name, str(record.id), in_ccm=in_ccm, crmd=crmd, join=join, expected=expected, origin=ORIGIN
     )
