@@ -1,14 +1,15 @@
 """What the embedded engine puts on the wire: the clear header, the packets, and their codec.
 
-Decided here: the layout of the 32-byte header (sent in clear, bound to the body as associated data), the packets as values
-and their msgpack form. Not decided here: sealing (host), replay and admission (core/messaging/replay.py), and what a
-packet does (core/messaging/engine.py).
+Decided here: the layout of the 32-byte header (sent in clear, bound to the body as associated data), the packets as
+values and their msgpack form. Not decided here: sealing (host), replay and admission (core/messaging/replay.py), and
+what a packet does (core/messaging/engine.py).
 
-A datagram is `header (32 bytes) || AEAD(key, nonce, associated data = header, body = encode(packet))`. The key depends on
-(cluster name, key file, sender, incarnation, key epoch); the nonce on (link, sequence), so a sequence number is never
-used twice on a link in one incarnation. The same sealed bytes may go to several peers.
+A datagram is `header (32 bytes) || AEAD(key, nonce, associated data = header, body = encode(packet))`. The key
+depends on (cluster name, key file, sender, incarnation, key epoch); the nonce on (link, sequence), so a sequence
+number is never used twice on a link in one incarnation. The same sealed bytes may go to several peers.
 
-A *run* is the low 63 bits of an engine's 128-bit incarnation; packets name runs where a whole incarnation would be waste.
+A *run* is the low 63 bits of an engine's 128-bit incarnation; packets name runs where a whole incarnation would be
+waste.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class HeaderFault(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The 32 clear bytes: magic u8, version<<4|type u8, cluster u16, source u32, link u8, key epoch u8, incarnation 128 bit,
-    sequence u48, big-endian. `type` is 0 for every packet of version 1. `link` is the link's configured number."""
+    """The 32 clear bytes: magic u8, version<<4|type u8, cluster u16, source u32, link u8, key epoch u8, incarnation
+    128 bit, sequence u48, big-endian. `type` is 0 for every packet of version 1. `link` is the link's configured
+    number."""
 
     cluster: int
     source: int
@@ -99,23 +101,23 @@ ViewKey = tuple[int, int]  # (counter, coordinator) of a view or a round; (0, 0)
 NO_KEY: Final[ViewKey] = (0, 0)
 
 
-class Row(_Packet):
+class Row(_Packet, frozen=True, array_like=True, gc=False):
     """What one node says about itself, handed on by a peer that hears it: whom it hears, and its view."""
 
     node: int
-    run: int
     view: ViewKey
     hears: tuple[int, ...]
 
 
-class Beat(_Packet, tag=1):
+class Beat(_Packet, frozen=True, array_like=True, gc=False, tag=1):
     """The heartbeat, one for each link and interval.
 
-    `number` counts beats on this link (loss is counted from it). `stamp` is the sender's clock in microseconds; `echoes` are
-    (peer, stamp last heard from it on this link, microseconds since). `hears` are the peers that are up by any link,
-    `hears_here` by this link. `alike` are peers heard whose view and hearing equal the sender's (their own node counted in);
-    `rows` are the other peers'. `counter` is the highest view counter seen. In `view`, the sender has received the order up
-    to `received`; the coordinator also gives `top` (numbered) and `stable` (received by all). `flags`: see FLAG_*.
+    `number` counts beats on this link (loss is counted from it). `stamp` is the sender's clock in microseconds;
+    `echoes` are (peer, stamp last heard from it on this link, microseconds since). `hears` are the peers that are up
+    by any link, `hears_here` by this link. `alike` are peers heard whose view and hearing equal the sender's (their
+    own node counted in); `rows` are the other peers'. `counter` is the highest view counter seen. In `view`, the
+    sender has received the order up to `received`; the coordinator also gives `top` (numbered) and `stable` (received
+    by all). `flags`: see FLAG_*.
     """
 
     number: int
@@ -139,46 +141,48 @@ FLAG_NARROW: Final = 4  # the sender reaches some member of its view over slow l
 FLAG_FROZEN: Final = 8  # the sender takes part in a round
 
 
-class GoodBye(_Packet, tag=2):
+class GoodBye(_Packet, frozen=True, array_like=True, gc=False, tag=2):
     """This run ends in order. Packets of the same run that come later are void."""
 
     cause: str
 
 
-class Propose(_Packet, tag=3):
+class Propose(_Packet, frozen=True, array_like=True, gc=False, tag=3):
     """First half of a view change: `members` are (node, run). A member freezes its view and answers with State."""
 
     round: ViewKey
     members: tuple[tuple[int, int], ...]
 
 
-class Refuse(_Packet, tag=4):
-    """The proposal's round is lower than one promised already, whose counter this is; or its list names a wrong run."""
+class Refuse(_Packet, frozen=True, array_like=True, gc=False, tag=4):
+    """The proposal's round is lower than one promised already, whose counter this is; or its list names a wrong run
+    or a node that this one does not hear (`unheard`)."""
 
     round: ViewKey
     counter: int
+    unheard: tuple[int, ...]
 
 
-class State(_Packet, tag=5):
+class State(_Packet, frozen=True, array_like=True, gc=False, tag=5):
     """A member's answer: where it stands in its old view, in which it delivers nothing more until the round ends.
 
-    `received`: it holds or has delivered all numbers up to this. `beyond`: (number, sender, last submission completed by that
-    block or 0) held above the first gap. `marks`: (node, run, highest submission ordered up to `received`, view counter of
-    the last change). `manager`: incarnation of the manager joined now (0: none); `manager_before`: of the one that was
-    a member of the old view.
+    `received`: it holds or has delivered all numbers up to this. `beyond`: (number, sender, sender's run, last
+    submission completed by that block or 0) held above the first gap. `marks`: (node, run, highest submission ordered
+    up to `received`, view counter of the last change). `manager`: incarnation of the manager joined now (0: none);
+    `manager_before`: of the one that was a member of the old view.
     """
 
     round: ViewKey
     run: int
     view: ViewKey
     received: int
-    beyond: tuple[tuple[int, int, int], ...]
+    beyond: tuple[tuple[int, int, int, int], ...]
     marks: tuple[tuple[int, int, int, int], ...]
     manager: int
     manager_before: int
 
 
-class Section(_Packet):
+class Section(_Packet, frozen=True, array_like=True, gc=False):
     """Where the members that come from one old view end it. `sources`: (node, received, numbers held beyond)."""
 
     view: ViewKey
@@ -187,7 +191,7 @@ class Section(_Packet):
     transitional: tuple[int, ...]
 
 
-class Install(_Packet, tag=6):
+class Install(_Packet, frozen=True, array_like=True, gc=False, tag=6):
     """Second half: deliver the old view up to its section's cut, then begin the view `round`.
 
     `members` are (node, run, incarnation of its manager or 0)."""
@@ -198,7 +202,7 @@ class Install(_Packet, tag=6):
     marks: tuple[tuple[int, int, int, int], ...]
 
 
-class Block(_Packet):
+class Block(_Packet, frozen=True, array_like=True, gc=False):
     """The unit of ordering: what one sender put into one packet.
 
     `kind`: see KIND_*. For KIND_MESSAGES item i is the whole message of submission `start` + i; else there is one
@@ -219,8 +223,9 @@ KIND_JOIN: Final = 4
 KIND_LEAVE: Final = 5
 
 
-class Submitted(_Packet, tag=7):
-    """To the coordinator: blocks number `first` and following of this sender's stream in this view. Acknowledges `received`."""
+class Submitted(_Packet, frozen=True, array_like=True, gc=False, tag=7):
+    """To the coordinator: blocks number `first` and following of this sender's stream in this view. Acknowledges
+    `received`."""
 
     view: ViewKey
     first: int
@@ -229,8 +234,9 @@ class Submitted(_Packet, tag=7):
     blocks: tuple[Block, ...]
 
 
-class Ordered(_Packet, tag=8):
-    """From the coordinator: blocks with their numbers, `first` and following; all members have what is up to `stable`."""
+class Ordered(_Packet, frozen=True, array_like=True, gc=False, tag=8):
+    """From the coordinator: blocks with their numbers, `first` and following; all members have what is up to
+    `stable`."""
 
     view: ViewKey
     first: int
@@ -239,7 +245,7 @@ class Ordered(_Packet, tag=8):
     blocks: tuple[Block, ...]
 
 
-class Ack(_Packet, tag=9):
+class Ack(_Packet, frozen=True, array_like=True, gc=False, tag=9):
     """To the coordinator: received without a gap up to `received`; `missing` are inclusive ranges to send again."""
 
     view: ViewKey
@@ -247,7 +253,7 @@ class Ack(_Packet, tag=9):
     missing: tuple[tuple[int, int], ...]
 
 
-class Top(_Packet, tag=10):
+class Top(_Packet, frozen=True, array_like=True, gc=False, tag=10):
     """From the coordinator: this is where the order stands; answer with an Ack."""
 
     view: ViewKey
@@ -255,14 +261,14 @@ class Top(_Packet, tag=10):
     stable: int
 
 
-class Fetch(_Packet, tag=11):
+class Fetch(_Packet, frozen=True, array_like=True, gc=False, tag=11):
     """To a source named by an Install: send these inclusive ranges of the old view."""
 
     view: ViewKey
     ranges: tuple[tuple[int, int], ...]
 
 
-class Filled(_Packet, tag=12):
+class Filled(_Packet, frozen=True, array_like=True, gc=False, tag=12):
     """Answer to Fetch: blocks of the old view, numbers `first` and following."""
 
     view: ViewKey
@@ -270,13 +276,13 @@ class Filled(_Packet, tag=12):
     blocks: tuple[Block, ...]
 
 
-class Challenge(_Packet, tag=13):
+class Challenge(_Packet, frozen=True, array_like=True, gc=False, tag=13):
     """Below the engine: prove that your incarnation lives, by sealing this nonce under it."""
 
     nonce: int
 
 
-class ChallengeAnswer(_Packet, tag=14):
+class ChallengeAnswer(_Packet, frozen=True, array_like=True, gc=False, tag=14):
     """Below the engine: the answer to the challenge that carried `nonce`."""
 
     nonce: int

@@ -30,8 +30,9 @@ class NodeConfiguration:
 class LinkConfiguration:
     """One heartbeat path of this node. `number` (0..255) names the link in headers and is the same on all its nodes.
 
-    `peers` are those reachable by it, with the address to show. `mtu_bytes` bounds ordinary packets (the sealed datagram);
-    adapters must still carry single packets up to wire.PACKET_BYTES_MAX. `bytes_per_second` 0 means: not paced.
+    `peers` are those reachable by it, with the address to show. `mtu_bytes` bounds ordinary packets (the sealed
+    datagram); adapters must still carry single packets up to wire.PACKET_BYTES_MAX. `bytes_per_second` 0 means: not
+    paced.
     """
 
     name: str
@@ -51,8 +52,9 @@ class EngineConfiguration:
     """All durations are derived in nanoseconds; the defaults are those measured for token 1000.
 
     `fragment_bytes` is the payload of one block, `fragment_slow_bytes` where a member is reached by slow links only.
-    `window_blocks` may be ordered beyond stable. `queue_bytes` is the room offered to the manager; twice as much is taken
-    before a submission is refused, because what the manager sent before it read the last FlowControl must not be lost.
+    `window_blocks` may be ordered beyond stable. `queue_bytes` is the room offered to the manager; twice as much is
+    taken before a submission is refused, because what the manager sent before it read the last FlowControl must not
+    be lost.
     """
 
     cluster: str

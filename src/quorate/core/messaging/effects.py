@@ -21,8 +21,8 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SendPacket:
-    """One packet to some peers over one link: encode and seal once, send to each. Losing it is allowed. Pacing of slow links has
-    been done; the driver sends at once and drops (reporting LinkFault) what the system refuses."""
+    """One packet to some peers over one link: encode and seal once, send to each. Losing it is allowed. Pacing of
+    slow links has been done; the driver sends at once and drops (reporting LinkFault) what the system refuses."""
 
     link: str
     peers: tuple[NodeId, ...]
@@ -48,8 +48,8 @@ class ToManager:
 
 @dataclass(frozen=True, slots=True)
 class StoreCounter:
-    """Make this number durable before the effects behind it: no view counter of a later run may be at or below it. Asked for
-    once in about a thousand views."""
+    """Make this number durable before the effects behind it: no view counter of a later run may be at or below it.
+    Asked for once in about a thousand views."""
 
     value: int
 

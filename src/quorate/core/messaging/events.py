@@ -18,8 +18,8 @@ from quorate.model.ids import NodeId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """First event. `incarnation`: 128 random bits of this run. `counter_floor`: the highest value that `StoreCounter` ever
-    stored on this node; if there is none (a new disk), the wall clock's seconds."""
+    """First event. `incarnation`: 128 random bits of this run. `counter_floor`: the highest value that `StoreCounter`
+    ever stored on this node; if there is none (a new disk), the wall clock's seconds."""
 
     incarnation: int
     counter_floor: int

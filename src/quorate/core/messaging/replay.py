@@ -1,18 +1,21 @@
 """Which authentic packets are also fresh: replay windows, and the admission of a peer's new incarnation.
 
-Decided here: whether an opened (authenticated, decoded) packet goes up to the engine, and what is answered below it. Not
-decided here: sealing and the nonces' randomness (host), and silence or membership (core/membership).
+Decided here: whether an opened (authenticated, decoded) packet goes up to the engine, and what is answered below it.
+Not decided here: sealing and the nonces' randomness (host), and silence or membership (core/membership).
 
-* Each (peer, incarnation, link) has a window of 1,024 sequence numbers; a number seen, or older than the window, is a replay.
+* Each (peer, incarnation, link) has a window of 1,024 sequence numbers; a number seen, or older than the window, is a
+  replay.
 * A seal proves that a packet was made by an incarnation of the peer at some time, not that this incarnation lives.
-  So packets of an incarnation not yet admitted are answered by a Challenge with a fresh unpredictable nonce, and the incarnation
-  is admitted when it returns that nonce under its own seal. From then on the former incarnation is retired for good.
+  So packets of an incarnation not yet admitted are answered by a Challenge with a fresh unpredictable nonce, and the
+  incarnation is admitted when it returns that nonce under its own seal. From then on the former incarnation is
+  retired for good.
 * A retired incarnation that still answers challenges means two nodes with one id: "duplicate-id".
 
 Bounds: for each peer one admitted incarnation, 4 under challenge (the oldest makes room), 8 retired remembered, and one
 window for each link number.
 
-The driver, for each datagram: header -> cluster tag, configured source and address -> `is_replay` -> open the seal -> decode -> `opened`.
+The driver, for each datagram: header -> cluster tag, configured source and address -> `is_replay` -> open the seal ->
+decode -> `opened`.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ CHALLENGE_GAP_NS = 20 * MILLISECOND
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What to do with an opened packet: `deliver` it to the engine; send `answers` to the peer over the same link; `code` is a
-    Diagnosis code when something was wrong; `admitted` when this packet proved a new incarnation."""
+    """What to do with an opened packet: `deliver` it to the engine; send `answers` to the peer over the same link;
+    `code` is a Diagnosis code when something was wrong; `admitted` when this packet proved a new incarnation."""
 
     deliver: bool = False
     answers: tuple[wire.Packet, ...] = ()
