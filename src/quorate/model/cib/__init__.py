@@ -7,7 +7,7 @@ goes through `Edit`, which keeps the index of ids, can undo, and yields the patc
 
 from __future__ import annotations
 
-from .digests import parameter_digest as operation_digest
+from .digests import operation_digest, parameters_digest, restart_digest, secure_digest
 from .document import Cib, CibError, CibVersion, parse_fragment
 from .edit import Edit
 from .nvpairs import get_option
@@ -27,9 +27,12 @@ __all__ = [
     "diff",
     "get_option",
     "operation_digest",
+    "parameters_digest",
     "parse_fragment",
     "patch",
     "query",
     "query_paths",
+    "restart_digest",
+    "secure_digest",
     "validate",
 ]

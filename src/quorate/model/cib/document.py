@@ -56,13 +56,16 @@ def _error(code: str, message: str, *, remedy: str, line: int | None = None, ele
     return CibError(Report(code=code, message=message, remedy=remedy, place=place, exit_code=ExitCode.CONFIG))
 
 
-def parse_fragment(data: bytes) -> Element:
-    """An element from bytes, without blanks, comments kept; raises CibError for whatever is not plain XML."""
+def parse_fragment(data: bytes, *, recover: bool = False) -> Element:
+    """An element from bytes, without blanks, comments kept; raises CibError for whatever is not plain XML.
+
+    `recover` reads on after mismatched tags as Pacemaker's tools do with a file: for looking at one, never for storing it.
+    """
     if len(data) > BYTES_MAX:
         raise _error("cib-too-large", f"the XML has {len(data)} bytes", remedy=f"the bound is {BYTES_MAX} bytes")
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False,
-        remove_blank_text=True, remove_pis=True, strip_cdata=True,
+        remove_blank_text=True, remove_pis=True, strip_cdata=True, recover=recover,
     )  # fmt: skip
     try:
         root = etree.fromstring(data, parser)
@@ -130,8 +133,9 @@ class Cib:
     # ---- making and writing -------------------------------------------------------------------------------------
 
     @classmethod
-    def parse(cls, data: bytes) -> Cib:
-        root = parse_fragment(data)
+    def parse(cls, data: bytes, *, recover: bool = False) -> Cib:
+        """A document with at least a configuration and version numbers; whether it is valid tells `validate`."""
+        root = parse_fragment(data, recover=recover)
         if root.tag != "cib":
             raise _error("cib-root", f"the document's element is <{root.tag}>, not <cib>",
                          remedy="give a whole CIB, as `cibadmin --query` prints it", line=root.sourceline)  # fmt: skip

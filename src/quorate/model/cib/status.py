@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from typing import cast
 
 from lxml import etree
 
-from ..entries import ActionCancel, ActionRequest, ActionResult, HistoryCleared
+from quorate.model.entries import ActionCancel, ActionRequest, ActionResult, HistoryCleared
+from quorate.model.time import parse_interval_ms
+
 from .digests import META_TIMEOUT, operation_digest
 from .document import Cib, Element, parse_fragment
 
@@ -33,19 +36,24 @@ _NOT_RECORDED = frozenset({"notify", "cancel", "delete", "meta-data"})
 _MIGRATIONS = frozenset({"migrate_to", "migrate_from"})
 _RELOADS = frozenset({"reload", "reload-agent"})
 
-_node_by_name = etree.XPath("node_state[@uname=$name]", smart_strings=False)
-_resource_by_id = etree.XPath("lrm/lrm_resources/lrm_resource[@id=$id]", smart_strings=False)
-_operation_by_id = etree.XPath("lrm_rsc_op[@id=$id]", smart_strings=False)
-_pair_by_name = etree.XPath("transient_attributes/*[local-name()=$set]/nvpair[@name=$name]", smart_strings=False)
-_sets_by_tag = etree.XPath("transient_attributes/*[local-name()=$set]", smart_strings=False)
-_configured_node = etree.XPath("configuration/nodes/node[@uname=$name]", smart_strings=False)
+
+def _elements(path: str) -> Callable[..., list[Element]]:
+    return cast("Callable[..., list[Element]]", etree.XPath(path, smart_strings=False))
+
+
+_node_by_name = _elements("node_state[@uname=$name]")
+_resource_by_id = _elements("lrm/lrm_resources/lrm_resource[@id=$id]")
+_operation_by_id = _elements("lrm_rsc_op[@id=$id]")
+_pair_by_name = _elements("transient_attributes/*[local-name()=$set]/nvpair[@name=$name]")
+_sets_by_tag = _elements("transient_attributes/*[local-name()=$set]")
+_configured_node = _elements("configuration/nodes/node[@uname=$name]")
 
 
 # ---- node states ------------------------------------------------------------------------------------------------
 
 
 def find_node_state(cib: Cib, name: str) -> Element | None:
-    found: list[Element] = _node_by_name(cib.status, name=name)
+    found = _node_by_name(cib.status, name=name)
     return found[0] if found else None
 
 
@@ -83,7 +91,7 @@ def set_node_state(
 
 
 def erase_node(cib: Cib, name: str) -> bool:
-    """Forget a node's history and transient attributes: it was fenced, has left, or a new manager knows nothing of it."""
+    """Forget a node's history and transient attributes: it was fenced, has left, or its new manager knows nothing."""
     state = find_node_state(cib, name)
     if state is None:
         return False
@@ -313,7 +321,7 @@ def _plain_id(resource: str, operation: str, interval_ms: int) -> str:
 
 
 def _record_ids(resource: str, operation: str, interval_ms: int, failed: bool) -> tuple[str, ...]:
-    """Migrations have records of their own; a failure is kept apart and, unless recurring, is the last operation too."""
+    """A migration has a record of its own; a failure is kept apart and, unless recurring, is the last operation too."""
     plain = _plain_id(resource, operation, interval_ms)
     if not failed or operation in _MIGRATIONS:
         return (plain,)
@@ -327,7 +335,7 @@ def _write_operation(resource: Element, identity: str, values: dict[str, str]) -
     record = found[0] if found else etree.SubElement(resource, "lrm_rsc_op")
     wanted = {"id": identity, **values}
     if found:
-        if dict(record.attrib) == wanted:
+        if dict(record.items()) == wanted:
             return False
         record.attrib.clear()
     for name, value in wanted.items():
@@ -337,7 +345,7 @@ def _write_operation(resource: Element, identity: str, values: dict[str, str]) -
 
 def _resource(cib: Cib, node: str, id: str, agent_class: str, provider: str | None, agent: str) -> Element:
     state, _ = _node_state(cib, node)
-    found: list[Element] = _resource_by_id(state, id=id)
+    found = _resource_by_id(state, id=id)
     if found:
         resource = found[0]
         _set(resource, "type", agent)
@@ -411,9 +419,9 @@ def xml_text(text: str) -> str:
 
 
 def count_failure(cib: Cib, result: ActionResult) -> bool:
-    """Raise the fail count of an operation that failed, as Pacemaker's controller does: recurring operations, promote and
-    demote by one; a start by one, or to INFINITY when start-failure-is-fatal; a stop to INFINITY. Probes, migrations
-    and reloads do not count, nor does what has on-fail=ignore."""
+    """Raise the fail count of an operation that failed, as Pacemaker's controller does: recurring operations, promote
+    and demote by one; a start by one, or to INFINITY when start-failure-is-fatal; a stop to INFINITY. Probes,
+    migrations and reloads do not count, nor does what has on-fail=ignore."""
     if result.rc == RC_REFUSED or not has_failed(result.rc, result.status, result.key):
         return False
     fatal = False
@@ -484,16 +492,11 @@ def _pair(pairs: Iterator[Element], name: str) -> str | None:
     return next((pair.get("value") for pair in pairs if pair.get("name") == name), None)
 
 
-_interval_text = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
-_UNIT_MS = {"": 1000, "s": 1000, "sec": 1000, "ms": 1, "msec": 1, "m": 60_000, "min": 60_000, "h": 3_600_000, "hr": 3_600_000}
-
-
 def _same_interval(operation: Element, interval_ms: int) -> bool:
-    match = _interval_text.fullmatch(operation.get("interval", "0"))
-    unit = _UNIT_MS.get(match.group(2).lower()) if match else None
-    if match is None or unit is None:
+    try:
+        return parse_interval_ms(operation.get("interval"), 0) == interval_ms
+    except ValueError:
         return False
-    return int(float(match.group(1)) * unit) == interval_ms
 
 
 def clear_history(cib: Cib, cleared: HistoryCleared) -> bool:
