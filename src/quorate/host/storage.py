@@ -1,17 +1,18 @@
 """The state on disk: generations of the configuration, a journal of the changes since, the promised epoch.
 
-A directory holds `cib-N.xml` (the CIB with a trailer of version and checksum), `journal-N` (records since generation N),
-`promise`, `forks/` and `lock`. What a call has returned from is durable; what it was interrupted in is there whole or not
-at all. A damaged file is passed over for the one before it and what of the journals still follows from that; it is kept
-under another name and told in `StoredState.report`.
+A directory holds `cib-N.xml` (the CIB with a trailer of version and checksum), `journal-N` (records since generation
+N), `promise`, `forks/` and `lock`. What a call has returned from is durable; what it was interrupted in is there whole
+or not at all. A damaged file is passed over for the one before it and what of the journals still follows from that; it
+is kept under another name and told in `StoredState.report`.
 
-Not decided here: when to save, and what a position is worth. Two rules of the log show all the same: a promise never goes
-down (where damage may have taken one, a gap is added, since epochs need only grow), and a lineage is claimed only with
-every byte that belonged to it.
+Not decided here: when to save, and what a position is worth. Two rules of the log show all the same: a promise never
+goes down (where damage may have taken one, a gap is added, since epochs need only grow), and a lineage is claimed only
+with every byte that belonged to it.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -40,7 +41,8 @@ _RECORD_BYTES = _RECORD.size + _DIGEST_BYTES
 _generation_name = re.compile(r"cib-(\d+)\.xml")
 _journal_name = re.compile(r"journal-(\d+)")
 _trailer = re.compile(
-    rb"<!-- quorate-state generation=(\d+) promised=(\d+) lineage=(\d+) index=(\d+) bytes=(\d+) sha256=([0-9a-f]{64}) -->\n"
+    rb"<!-- quorate-state generation=(\d+) promised=(\d+) lineage=(\d+) index=(\d+) bytes=(\d+)"
+    rb" sha256=([0-9a-f]{64}) -->\n"
 )
 _promise = re.compile(rb"promised=(\d+) lineage=(\d+) generation=(\d+) journal=(\d+) sha256=([0-9a-f]{64})\n")
 
@@ -67,7 +69,7 @@ class _Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Journal:
-    """The valid part of a journal file. `torn`: ends in the middle of a record; `damaged`: cannot be explained by that."""
+    """The valid part of a journal file. `damaged`: there is more, and not because a write was cut short."""
 
     base: Position
     records: tuple[tuple[Position, bytes], ...]
@@ -104,7 +106,8 @@ class Storage:
         present = promise.generation == (chosen.number if chosen else 0)
         if present and whole and journal < promise.journal_bytes:
             lost = promise.journal_bytes - journal
-            report.append(f"{self.directory / f'journal-{newest}'} lacks {lost} bytes that were there once; check the disk")
+            path = self.directory / f"journal-{newest}"
+            report.append(f"{path} lacks {lost} bytes that were there once; check the disk")
             whole = False
         suspect = promise_lost or not whole
         if suspect:
@@ -216,7 +219,8 @@ class Storage:
         except OSError:
             os.close(self._lock)
             self._lock = None
-            raise StorageError(f"{path} is in use by another manager; stop it first, or give this node its own directory") from None
+            message = f"{path} is in use by another manager; stop it first, or give this node its own directory"
+            raise StorageError(message) from None
         for left in path.glob(".new-*"):
             left.unlink(missing_ok=True)
 
@@ -235,8 +239,8 @@ class Storage:
                 return found
             kept = self._set_aside(name)
             report.append(
-                f"{self.directory / name} is damaged: it was passed over for the generation before it and kept as {kept}; "
-                f"check the disk"
+                f"{self.directory / name} is damaged: it was passed over for the generation before it "
+                f"and kept as {kept}; check the disk"
             )
         return None
 
@@ -252,14 +256,15 @@ class Storage:
             if _promise_text(promise) == data:
                 return promise, False
         kept = self._set_aside("promise")
-        report.append(f"{self.directory / 'promise'} is damaged and kept as {kept}; epochs go on after a gap; check the disk")
+        path = self.directory / "promise"
+        report.append(f"{path} is damaged and kept as {kept}; epochs go on after a gap; check the disk")
         return _Promise(), True
 
     def _replay(
         self, chosen: _Generation | None, newest: int, report: list[str]
     ) -> tuple[tuple[tuple[Position, bytes], ...], Position, int, bool]:
-        """The journals that follow from the chosen generation: records, position after them, bytes of the newest one, and
-        whether that is all there ever was."""
+        """The journals that follow from the chosen generation: records, position after them, bytes of the newest one,
+        and whether that is all there ever was."""
         position = chosen.position if chosen else _NOWHERE
         first = chosen.number if chosen else 0
         records: list[tuple[Position, bytes]] = []
@@ -283,13 +288,14 @@ class Storage:
                 kept = self._set_aside(name)
                 lost = journal.file_bytes - journal.valid_bytes
                 report.append(
-                    f"{self.directory / name} is damaged at byte {journal.valid_bytes}: the {len(journal.records)} changes before "
-                    f"it are used, {lost} bytes are not; kept as {kept}; check the disk"
+                    f"{self.directory / name} is damaged at byte {journal.valid_bytes}: the {len(journal.records)} "
+                    f"changes before it are used, {lost} bytes are not; kept as {kept}; check the disk"
                 )
                 whole = False
                 break
             if journal.file_bytes != journal.valid_bytes:
-                report.append(f"{self.directory / name} ended in the middle of a change that was never acknowledged; cut off")
+                path = self.directory / name
+                report.append(f"{path} ended in the middle of a change that was never acknowledged; cut off")
                 self._truncate(name, journal.valid_bytes)
         return tuple(records), position, valid_bytes, whole
 
@@ -377,7 +383,7 @@ class Storage:
         self._journal_bytes = 0
 
     def _cut_back(self, descriptor: int) -> None:
-        """Take back what a failed append may have written; load would cut it off too, or find it whole and unacknowledged."""
+        """Take back what a failed append may have written; load would cut it off, or find it whole, unacknowledged."""
         try:
             os.ftruncate(descriptor, self._journal_bytes)
         except OSError as error:
@@ -396,7 +402,8 @@ class Storage:
 
 def _sealed(number: int, promised: int, position: Position, xml: bytes) -> bytes:
     body = xml if xml.endswith(b"\n") else xml + b"\n"
-    fields = f"generation={number} promised={promised} lineage={position.lineage} index={position.index} bytes={len(xml)}"
+    fields = f"generation={number} promised={promised} lineage={position.lineage} index={position.index}"
+    fields += f" bytes={len(xml)}"
     digest = hashlib.sha256(xml + fields.encode()).hexdigest()
     return body + f"<!-- quorate-state {fields} sha256={digest} -->\n".encode()
 
@@ -414,9 +421,8 @@ def _unsealed(number: int, data: bytes) -> _Generation | None:
 
 
 def _promise_text(promise: _Promise) -> bytes:
-    fields = (
-        f"promised={promise.promised} lineage={promise.lineage} generation={promise.generation} journal={promise.journal_bytes}"
-    )
+    fields = f"promised={promise.promised} lineage={promise.lineage}"
+    fields += f" generation={promise.generation} journal={promise.journal_bytes}"
     return f"{fields} sha256={hashlib.sha256(fields.encode()).hexdigest()}\n".encode()
 
 
@@ -458,7 +464,9 @@ def _parse_journal(generation: int, data: bytes) -> _Journal:
             break
         records.append((Position(record_lineage, record_index), record))
         offset = end + length
-    return _Journal(base=Position(lineage, index), records=tuple(records), valid_bytes=offset, file_bytes=size, damaged=damaged)
+    return _Journal(
+        base=Position(lineage, index), records=tuple(records), valid_bytes=offset, file_bytes=size, damaged=damaged
+    )
 
 
 def _fork_name(plain: str, number: int) -> str:
@@ -505,8 +513,6 @@ _REMEDIES = {
 
 
 def _failed(what: str, path: Path, error: OSError) -> StorageError:
-    import errno
-
     code = errno.errorcode.get(error.errno or 0, "")
     remedy = _REMEDIES.get(code, "check the directory and its file system")
     return StorageError(f"cannot {what} {path}: {error.strerror or error}; {remedy}")
