@@ -1,13 +1,12 @@
 """The machine's clocks and its identity for this boot.
 
-A container or a node in a PID namespace that is killed and started again is a new boot although the kernel goes on: inside
-such a namespace the start of its process 1 is part of the boot id. `QUORATE_BOOT_ID` names one by hand, for several
-nodes on one machine without namespaces.
+A container or a node in a PID namespace that is killed and started again is a new boot although the kernel goes on:
+inside such a namespace the start of its process 1 is part of the boot id. `QUORATE_BOOT_ID` names one by hand, for
+several nodes on one machine without namespaces.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 
@@ -30,13 +29,20 @@ def boot_id() -> str:
         return named
     with open("/proc/sys/kernel/random/boot_id") as file:
         kernel = file.read().strip()
-    try:
-        namespace = os.stat("/proc/1/ns/pid").st_ino
-        with open("/proc/1/stat") as file:
-            started = file.read().rpartition(")")[2].split()[19]  # field 22, starttime
-    except OSError:
+    if not in_own_pid_namespace():
         return kernel
-    if namespace == _INITIAL_PID_NAMESPACE:
-        return kernel
-    digest = hashlib.sha256(f"{kernel} {namespace} {started}".encode()).hexdigest()
+    with open("/proc/1/stat") as file:
+        started = file.read().rpartition(")")[2].split()[19]  # field 22, starttime
+    import hashlib
+
+    digest = hashlib.sha256(f"{kernel} {_pid_namespace()} {started}".encode()).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
+
+
+def in_own_pid_namespace() -> bool:
+    """This node is a container or a namespace of a larger machine."""
+    return _pid_namespace() != _INITIAL_PID_NAMESPACE
+
+
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino

@@ -400,7 +400,8 @@ class EngineProcess:
     # ---- the counter --------------------------------------------------------------------------------------------
 
     def _counter_floor(self) -> int:
-        """What was stored last; on a new or damaged disk the wall clock, which is above any counter of a former life."""
+        """What was stored last; on a new or damaged disk the wall clock, which is above any counter of a former
+        life."""
         try:
             return int(self._counter_file.read_text())
         except FileNotFoundError:
@@ -495,7 +496,8 @@ def make_links(chosen: settings.Settings) -> tuple[Link, ...]:
 
 
 def open_links(links: tuple[Link, ...], tolerant: bool, log: Log) -> None:
-    """Raises LinkError for the first that fails, unless `tolerant` (a restart: the others carry on, this one is retried)."""
+    """Raises LinkError for the first that fails, unless `tolerant` (a restart: the others carry on, this one is
+    retried)."""
     for link in links:
         try:
             link.open()

@@ -1,10 +1,10 @@
 """The manager's Unix socket: who may ask, how much, and how slowly they may read.
 
-Allowed are root, the user who runs the manager, and members of the group haclient; anybody else gets one reply that says
-so. `user` in a request is believed from root only (the tool server passes it on). Frames as in `model/protocol`.
+Allowed are root, the user who runs the manager, and members of the group haclient; anybody else gets one reply that
+says so. `user` in a request is believed from root only (the tool server passes it on). Frames as in `model/protocol`.
 
-Bounds: 256 connections, 64 requests unanswered on one (then it is not read from), 64 MiB of a request, 80 MiB of replies not
-read, and a client that reads nothing for 30 s is cut.
+Bounds: 256 connections, 64 requests unanswered on one (then it is not read from), 64 MiB of a request, 80 MiB of
+replies not read, and a client that reads nothing for 30 s is cut.
 """
 
 from __future__ import annotations

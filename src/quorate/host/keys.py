@@ -1,4 +1,4 @@
-"""Reading and writing the cluster's key file: who may own it and who may read it.
+"""Reading the cluster's key file: who may own it and who may read it.
 
 The format is `model/authkey`. The file must belong to root or to the user who runs the engine, and nobody else may read
 it: otherwise it is refused, with the command that puts it right.
@@ -14,24 +14,9 @@ from quorate.model import authkey
 
 
 def load_keys(path: Path) -> tuple[authkey.AuthKey, ...]:
-    """All keys of the file, the one for sending first. Raises authkey.AuthKeyError, one sentence with place and remedy."""
+    """All keys of the file, the one for sending first. Raises authkey.AuthKeyError, one sentence with place and
+    remedy."""
     return authkey.parse(_read_private(path), str(path))
-
-
-def make_key_file(path: Path, random: bytes, epoch: int = 1) -> None:
-    """Write a new key file, mode 0600. Raises authkey.AuthKeyError if there is one already."""
-    text = authkey.render([authkey.AuthKey(epoch=epoch, secret=random)])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise authkey.AuthKeyError(f"{path}: exists already; remove it first if every node is to get a new key") from None
-    except OSError as error:
-        raise authkey.AuthKeyError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read_private(path: Path) -> str:

@@ -14,7 +14,8 @@ import signal
 PRIORITY = 50
 _NICE = -20
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_REBOOT_RESTART, _REBOOT_POWER_OFF = 0x01234567, 0x4321FEDC
 _SCHED_RESET_ON_FORK = 0x40000000
 
 
@@ -52,6 +53,19 @@ def end_with_parent(expected_parent: int, how: signal.Signals = signal.SIGKILL) 
     libc.prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
     if os.getppid() != expected_parent:
         os.kill(os.getpid(), how)
+
+
+def end_pid_namespace(off: bool) -> str:
+    """reboot(2) inside a PID namespace of its own kills that namespace's process 1 and so all of it; the machine
+    around it goes on (man 2 reboot). Returns the cause if it was refused. Never call it outside such a namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.reboot(_REBOOT_POWER_OFF if off else _REBOOT_RESTART)
+    return os.strerror(ctypes.get_errno())
+
+
+def name_process(name: str) -> None:
+    """What `ps` shows."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15] + b"\0", 0, 0, 0)
 
 
 def _be_nice(wanted: int) -> list[str]:

@@ -84,7 +84,8 @@ class Seal:
             raise SealBroken("garbage" if known else "wrong-key") from None
 
     def admit(self, header: wire.Header) -> None:
-        """The incarnation has proved that it lives: keep its key apart from those of strangers, forget its forerunner's."""
+        """The incarnation has proved that it lives: keep its key apart from those of strangers, forget its
+        forerunner's."""
         key = (header.source, header.incarnation, header.key_epoch)
         for old in [old for old in self._admitted if old[0] == key[0] and old[1] != key[1]]:
             del self._admitted[old]

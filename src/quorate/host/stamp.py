@@ -1,4 +1,5 @@
-"""The manager's sign of life: a stamp in shared memory, written by its event loop, read by the engine and the supervisor.
+"""The manager's sign of life: a stamp in shared memory, written by its event loop, read by the engine and the
+supervisor.
 
 A file of 32 bytes in the run directory, mapped by all three: magic, time of the last stamp (BOOTTIME ns), process id.
 Whoever reads counts from the later of the stamp and the end of a pause of its own, so that a machine that slept accuses

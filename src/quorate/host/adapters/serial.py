@@ -1,8 +1,9 @@
 """Heartbeat link over a serial line between two nodes: termios, COBS frames, pacing with priorities.
 
-The kernel's buffer holds 4 KiB, at 115,200 baud a third of a second: a heartbeat behind it would be late. So packets wait
-here, the urgent ones first, and no more than about 25 ms' worth of bytes is handed to the kernel ahead of time. What
-does not fit the bounded queue is dropped, the least urgent first. A device that vanishes is closed and tried again.
+The kernel's buffer holds 4 KiB, at 115,200 baud a third of a second: a heartbeat behind it would be late. So packets
+wait here, the urgent ones first, and no more than about 25 ms' worth of bytes is handed to the kernel ahead of time.
+What does not fit the bounded queue is dropped, the least urgent first. A device that vanishes is closed and tried
+again.
 """
 
 from __future__ import annotations
