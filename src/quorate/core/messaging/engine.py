@@ -50,12 +50,12 @@ class HeartbeatEngine:
     def __init__(self, configuration: EngineConfiguration) -> None:
         self.configuration = configuration
         self._me = configuration.node
-        self._detector = FailureDetector(configuration)
-        self._outbox = Outbox(configuration, self._detector)
-        self._neighbourhood = Neighbourhood(configuration.node, self._detector, configuration.token_ns)
-        self._conversation = Conversation(configuration, self._detector, self._outbox)
+        self.detector = FailureDetector(configuration)
+        self._outbox = Outbox(configuration, self.detector)
+        self._neighbourhood = Neighbourhood(configuration.node, self.detector, configuration.token_ns)
+        self._conversation = Conversation(configuration, self.detector, self._outbox)
         self._changes = ViewChanges(
-            configuration, self._detector, self._neighbourhood, self._conversation, self._outbox
+            configuration, self.detector, self._neighbourhood, self._conversation, self._outbox
         )
         self._started = False
         self._stopped = False
@@ -74,7 +74,8 @@ class HeartbeatEngine:
         for event in events:
             if self._stopped or not (self._started or isinstance(event, Started)):
                 continue
-            self._notice_stall(now)
+            if self._started:
+                self._notice_stall(now)
             self._dispatch(event, now)
         if self._started and not self._stopped:
             self._conversation.flush(now)
@@ -120,7 +121,7 @@ class HeartbeatEngine:
         self._tick(now)
 
     def _on_stop(self, cause: str) -> None:
-        peers = tuple(self._detector.peers)
+        peers = tuple(self.detector.peers)
         for _ in range(GOODBYE_COPIES):
             self._outbox.control(peers, wire.GoodBye(cause[:FIELD_CHARACTERS_MAX]))
         self._outbox.report("stopping", cause=cause)
@@ -132,12 +133,12 @@ class HeartbeatEngine:
         configuration = self.configuration
         if gap <= 2 * configuration.beat_ns:
             return
-        self._detector.judge_after = now + configuration.beat_ns
+        self.detector.judge_after = now + configuration.beat_ns
         if gap <= configuration.token_ns // 2:
             return
         self._changes.on_stall(gap, now)
         if gap > configuration.token_ns:
-            self._detector.excuse_all(now)
+            self.detector.excuse_all(now)
             self._beat_wanted = True
             self._outbox.report("paused", gap_ms=gap // MILLISECOND)
             self._tell_diagnosis("paused", None, None, {"gap_ms": str(gap // MILLISECOND)})
@@ -170,13 +171,13 @@ class HeartbeatEngine:
         self._changes.consider(now)
 
     def _judge(self, now: int) -> None:
-        turns = self._detector.judge(now)
+        turns = self.detector.judge(now)
         if turns:
             self._on_turns(turns, now)
 
     def _arm_detection(self, now: int) -> None:
         """A timer of its own only if silence would be a token long before the next beat."""
-        deadline = self._detector.deadline()
+        deadline = self.detector.deadline()
         if deadline is not None and deadline < now + self._beat_interval:
             self._outbox.set_timer("detect", max(deadline, now + MILLISECOND))
 
@@ -185,10 +186,10 @@ class HeartbeatEngine:
         if view is None:
             return False
         if self._conversation.is_coordinator:
-            return any(self._detector.is_slow(node) for node in view.nodes if node != self._me)
+            return any(self.detector.is_slow(node) for node in view.nodes if node != self._me)
         coordinator = NodeId(view.key[1])
         narrow_there = bool(self._neighbourhood.flags_of(coordinator) & wire.FLAG_NARROW)
-        return narrow_there or self._detector.is_slow(coordinator)
+        return narrow_there or self.detector.is_slow(coordinator)
 
     def _send_beats(self, now: int) -> None:
         self._beat_wanted = False
@@ -209,8 +210,8 @@ class HeartbeatEngine:
             view=conversation.key,
             counter=self._changes.counter,
             flags=self._flags(),
-            hears=self._detector.heard_peers,
-            hears_here=self._detector.heard_on(link),
+            hears=self.detector.heard_peers,
+            hears_here=self.detector.heard_on(link),
             alike=alike,
             rows=rows,
             echoes=self._echoes(link, now),
@@ -233,7 +234,7 @@ class HeartbeatEngine:
         fresh = now - 2 * self.configuration.beat_ns
         return tuple(
             (node, peer.links[link].stamp, (now - peer.links[link].stamp_at) // 1000)
-            for node, peer in self._detector.peers.items()
+            for node, peer in self.detector.peers.items()
             if link in peer.links and peer.links[link].stamp and peer.links[link].stamp_at >= fresh
         )
 
@@ -241,14 +242,14 @@ class HeartbeatEngine:
 
     def _on_packet(self, event: PacketReceived, now: int) -> None:
         peer, packet = event.peer, event.packet
-        known = self._detector.peers.get(peer)
+        known = self.detector.peers.get(peer)
         if known is None:
             return
         run = event.incarnation & wire.RUN_MASK
         if known.run != run:
             self._neighbourhood.forget(peer)
         is_beat = isinstance(packet, wire.Beat)
-        turns = self._detector.heard(peer, event.link, run, is_beat, now)
+        turns = self.detector.heard(peer, event.link, run, is_beat, now)
         if turns is None:
             return
         if isinstance(packet, wire.Beat):
@@ -281,14 +282,14 @@ class HeartbeatEngine:
             case wire.Filled():
                 self._changes.on_filled(packet, now)
             case wire.GoodBye():
-                self._on_turns(self._detector.farewell(peer, now), now)
+                self._on_turns(self.detector.farewell(peer, now), now)
             case wire.Beat() | wire.Challenge() | wire.ChallengeAnswer():
                 pass
             case _:
                 assert_never(packet)
 
     def _on_beat(self, peer: NodeId, link_name: str, beat: wire.Beat, turned: bool, now: int) -> None:
-        link = self._detector.peers[peer].links[link_name]
+        link = self.detector.peers[peer].links[link_name]
         if link.beat_number and beat.number > link.beat_number + 1:
             link.lost += beat.number - link.beat_number - 1
         if beat.number <= link.beat_number:
@@ -313,7 +314,7 @@ class HeartbeatEngine:
             self._outbox.report("link-up" if turn.up else "link-down", peer=turn.peer, link=turn.link, cause=turn.cause)
             if self._conversation.manager:
                 self._outbox.to_manager(group.LinkChanged(peer=turn.peer, link=turn.link, up=turn.up, cause=turn.cause))
-            if not self._detector.hears(turn.peer):
+            if not self.detector.hears(turn.peer):
                 self._neighbourhood.forget(turn.peer)
                 self._changes.on_peer_lost(turn.peer)
         self._beat_wanted = True
@@ -341,7 +342,7 @@ class HeartbeatEngine:
             members = tuple(NodeId(node) for node in sorted(view.managers))
             shown = group.View(id=view.id, nodes=view.nodes, members=members, transitional=())
         links = tuple(
-            self._link_status(node, link) for node, peer in self._detector.peers.items() for link in peer.links.values()
+            self._link_status(node, link) for node, peer in self.detector.peers.items() for link in peer.links.values()
         )
         counters = {**self._conversation.facts(), "dropped": self._outbox.dropped, "send_faults": self._send_faults}
         return group.EngineStatus(
@@ -370,7 +371,7 @@ class HeartbeatEngine:
 
     def _diagnose_one_way(self, now: int) -> None:
         limit = 2 * self.configuration.token_ns
-        for node, peer in self._detector.peers.items():
+        for node, peer in self.detector.peers.items():
             for name, link in peer.links.items():
                 if not link.up or link.heard_there:
                     link.one_way_since = now
