@@ -52,6 +52,7 @@ _STAMP_CHECK_NS = 500 * MILLISECOND
 _REOPEN_NS = SECOND
 _SERIAL_TICK_NS = 5 * MILLISECOND
 _PAUSE_NS = SECOND
+_ADVANCES_MAX = 100  # what is still there then waits for the next turn
 _RUN_BITS = 63
 
 
@@ -85,6 +86,7 @@ class EngineProcess:
         self._peers = tuple(node.id for node in config.nodes if node.id != config.node)
         self._gatekeeper = replay.Gatekeeper(self._peers)
         self._timers = Timers()
+        self._gathered: list[events.Event] = []
         self._counter_file = counter_file
         self._poll = select.epoll()
         self._listener = listener
@@ -109,7 +111,8 @@ class EngineProcess:
         self._awake_since = self._turn_ended = now
         for link in self._links.values():
             self._watch(link)
-        self._handle(events.Started(incarnation=self._incarnation, counter_floor=self._counter_floor()), now)
+        self._handle(events.Started(incarnation=self._incarnation, counter_floor=self._counter_floor()))
+        self._advance(now)
 
     def turn(self) -> None:
         ready = self._poll.poll(self._timeout())
@@ -120,6 +123,7 @@ class EngineProcess:
             link = self._by_descriptor.get(descriptor)
             if link is not None:
                 self._drain(link, now)
+        self._advance(now)
         for descriptor, _ in ready:
             if descriptor == self._listener.fileno():
                 self._accept(now)
@@ -127,13 +131,15 @@ class EngineProcess:
                 self._hear_manager(now)
             elif self._signals is not None and descriptor == self._signals.fileno():
                 frames.read_available(self._signals)
+        self._advance(now)
         self._fire(clock.now())
         self._settle()
         self._turn_ended = clock.now()
 
     def stop(self, cause: str) -> None:
         """Says good-bye; nothing may follow."""
-        self._handle(events.StopRequested(cause=cause), clock.now())
+        self._handle(events.StopRequested(cause=cause))
+        self._advance(clock.now())
         for link in self._links.values():
             link.flush()
         self._settle()
@@ -161,38 +167,38 @@ class EngineProcess:
         try:
             header = wire.unpack_header(datagram)
         except wire.HeaderFault as fault:
-            self._trouble(fault.code, None, link, now, source=source)
+            self._trouble(fault.code, None, link, source=source)
             return
         if header.cluster != self._tag:
-            self._trouble("foreign-cluster", None, link, now, source=source)
+            self._trouble("foreign-cluster", None, link, source=source)
             return
         sender = NodeId(header.source)
         known = sender in self._peers
         if not known and (sender != self._config.node or header.incarnation == self._incarnation):
-            self._trouble("unknown-node", None, link, now, source=source, node=str(sender))
+            self._trouble("unknown-node", None, link, source=source, node=str(sender))
             return
         if known and header.link != link.number:
-            self._trouble("garbage", sender, link, now, source=source)
+            self._trouble("garbage", sender, link, source=source)
             return
         if known and link.sender_at(source) != sender:
-            self._trouble("address-mismatch", sender, link, now, source=source, configured=link.address_of(sender))
+            self._trouble("address-mismatch", sender, link, source=source, configured=link.address_of(sender))
             return
         if known and self._gatekeeper.is_replay(sender, header.link, header.incarnation, header.sequence):
-            self._trouble("replay", sender, link, now, source=source)
+            self._trouble("replay", sender, link, source=source)
             return
         try:
             body = self._seal.open(header, datagram, now)
         except SealBroken as broken:
             if broken.code:
-                self._trouble(broken.code, sender if known else None, link, now, source=source)
+                self._trouble(broken.code, sender if known else None, link, source=source)
             return
         if not known:
-            self._trouble("duplicate-id", sender, link, now, source=source)
+            self._trouble("duplicate-id", sender, link, source=source)
             return
         try:
             packet = wire.decode(body)
         except ValueError:
-            self._trouble("version", sender, link, now, source=source)
+            self._trouble("version", sender, link, source=source)
             return
         self._take_packet(link, header, packet, len(datagram), now)
 
@@ -206,20 +212,19 @@ class EngineProcess:
         if outcome.admitted:
             self._seal.admit(header)
         if outcome.code is not None:
-            self._trouble(outcome.code, sender, link, now)
+            self._trouble(outcome.code, sender, link)
         for answer in outcome.answers:
             self._send(link, (sender,), answer, effects.Priority.CONTROL, now)
         if outcome.deliver:
             self._handle(
                 events.PacketReceived(
                     link=link.name, peer=sender, incarnation=header.incarnation, packet=packet, size=size
-                ),
-                now,
+                )
             )
 
-    def _trouble(self, code: str, peer: NodeId | None, link: Link, now: int, **fields: str) -> None:
+    def _trouble(self, code: str, peer: NodeId | None, link: Link, **fields: str) -> None:
         self._handle(
-            events.LinkTrouble(code=code, peer=peer, link=link.name, fields=tuple(sorted(fields.items()))), now
+            events.LinkTrouble(code=code, peer=peer, link=link.name, fields=tuple(sorted(fields.items())))
         )
 
     def _send(
@@ -231,7 +236,7 @@ class EngineProcess:
         if link.kind == "serial":
             self._link_failed(link, cause, now)
         else:
-            self._handle(events.LinkFault(link=link.name, cause=cause), now)
+            self._handle(events.LinkFault(link=link.name, cause=cause))
 
     def _link_failed(self, link: Link, cause: str, now: int) -> None:
         """The device is gone: close it, tell it once, try again every second."""
@@ -241,7 +246,7 @@ class EngineProcess:
             link.close()
             self._log.write("warning", "link-fault", {"link": link.name, "cause": cause})
             self._reopen_at[link.name] = now + _REOPEN_NS
-            self._handle(events.LinkFault(link=link.name, cause=cause), now)
+            self._handle(events.LinkFault(link=link.name, cause=cause))
 
     def _watch(self, link: Link) -> None:
         if link.fileno() >= 0:
@@ -302,7 +307,7 @@ class EngineProcess:
                 self._drop_manager("its connection ended", now)
                 return
             for request in requests:
-                self._handle(events.ManagerRequest(request=request), now)
+                self._handle(events.ManagerRequest(request=request))
 
     def _drop_manager(self, cause: str, now: int) -> None:
         if self._manager is None:
@@ -311,7 +316,7 @@ class EngineProcess:
         self._manager.close()
         self._manager = None
         self._log.write("warning", "manager-gone", {"cause": cause})
-        self._handle(events.ManagerGone(cause=cause), now)
+        self._handle(events.ManagerGone(cause=cause))
 
     def _check_stamp(self, now: int) -> None:
         """Compare the manager's last sign of life; time in which this process itself slept does not count."""
@@ -324,9 +329,9 @@ class EngineProcess:
         if stalled and not self._stalled:
             cause = f"no sign of life for {(now - since) // MILLISECOND} ms"
             self._log.write("error", "manager-gone", {"cause": cause})
-            self._handle(events.ManagerGone(cause=cause), now)
+            self._handle(events.ManagerGone(cause=cause))
         elif self._stalled and not stalled:
-            self._handle(events.ManagerBack(), now)
+            self._handle(events.ManagerBack())
         self._stalled = stalled
 
     # ---- turning ------------------------------------------------------------------------------------------------
@@ -346,11 +351,12 @@ class EngineProcess:
 
     def _fire(self, now: int) -> None:
         while (name := self._timers.pop_due(now)) is not None:
-            self._handle(events.TimerFired(name=name), now)
+            self._handle(events.TimerFired(name=name))
         if now >= self._stamp_check_at:
             self._check_stamp(now)
         if self._reopen_at:
             self._reopen(now)
+        self._advance(now)
 
     def _settle(self) -> None:
         """Write what waits: to slow links what their pace allows, to the manager what it takes."""
@@ -371,9 +377,18 @@ class EngineProcess:
             manager.drained = done
             self._poll.modify(manager.descriptor, select.EPOLLIN if done else select.EPOLLIN | select.EPOLLOUT)
 
-    def _handle(self, event: events.Event, now: int) -> None:
-        for effect in self._engine.handle(event, now):
-            self._carry_out(effect, now)
+    def _handle(self, event: events.Event) -> None:
+        """Gather an event; `_advance` gives what has gathered to the engine at one moment."""
+        self._gathered.append(event)
+
+    def _advance(self, now: int) -> None:
+        """Until nothing is left: carrying out effects may make events again (a link that fails)."""
+        for _ in range(_ADVANCES_MAX):
+            if not self._gathered:
+                return
+            gathered, self._gathered = self._gathered, []
+            for effect in self._engine.handle_all(gathered, now):
+                self._carry_out(effect, now)
 
     def _carry_out(self, effect: effects.Effect, now: int) -> None:
         if isinstance(effect, effects.SendPacket):
@@ -456,9 +471,8 @@ def engine_configuration(chosen: settings.Settings) -> configuration.EngineConfi
             continue
         serial = isinstance(link, settings.SerialLink)
         ends = link.devices if isinstance(link, settings.SerialLink) else link.addresses
-        peers = tuple(
-            (NodeId(node.id), ends[node.name]) for node in chosen.nodes if node.name != chosen.node and node.name in ends
-        )
+        others = [node for node in chosen.nodes if node.name != chosen.node and node.name in ends]
+        peers = tuple((NodeId(node.id), ends[node.name]) for node in others)
         links.append(
             configuration.LinkConfiguration(
                 name=link.name,

@@ -100,7 +100,8 @@ class IpcServer:
         """Now and then: clients that ask and do not read."""
         for client in list(self._clients.values()):
             if client.stuck_since is not None and now - client.stuck_since > _STUCK_NS:
-                self._log.write("warning", "client-cut", {"cause": "it does not read its replies", "uid": str(client.uid)})
+                fields = {"cause": "it does not read its replies", "uid": str(client.uid)}
+                self._log.write("warning", "client-cut", fields)
                 self._cut(client)
 
     # ---- connections --------------------------------------------------------------------------------------------
@@ -118,9 +119,9 @@ class IpcServer:
             self._clients[client.number] = client
             if not self._is_allowed(connection, uid, gid):
                 self._log.write("notice", "client-refused", {"uid": str(uid), "group": GROUP})
-                self._refuse(client, _RC_NO_PERMISSION, f"only root and members of the group {GROUP} may ask this cluster")
+                self._refuse(client, _RC_NO_PERMISSION, f"only root and the group {GROUP} may ask this cluster")
             elif len(self._clients) > _CONNECTIONS_MAX:
-                self._refuse(client, 11, f"more than {_CONNECTIONS_MAX} clients are connected; try again later")
+                self._refuse(client, 11, f"{_CONNECTIONS_MAX} clients are connected; try again later")
             else:
                 self._loop.add_reader(client.descriptor, self._readable, client)
 

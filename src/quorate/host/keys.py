@@ -28,16 +28,21 @@ def _read_private(path: Path) -> str:
         ) from None
     except OSError as error:
         raise authkey.AuthKeyError(f"{path}: cannot be read: {error.strerror}; it must be readable for root") from None
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise authkey.AuthKeyError(f"{path}: is not a regular file; make a key with `quorate keygen`")
-        if facts.st_uid not in (0, os.geteuid()):
-            raise authkey.AuthKeyError(f"{path}: belongs to user {facts.st_uid}; do `chown root:root {path}`")
-        if facts.st_mode & 0o077:
-            mode = stat.S_IMODE(facts.st_mode)
-            raise authkey.AuthKeyError(f"{path}: mode {mode:04o} lets others at the key; do `chmod 600 {path}`")
-        data = file.read(authkey.FILE_BYTES_MAX + 1)
+    try:
+        _check_rights(path, os.fstat(handle))
+        data = os.read(handle, authkey.FILE_BYTES_MAX + 1)
+    finally:
+        os.close(handle)
     if len(data) > authkey.FILE_BYTES_MAX or not data.isascii():
         raise authkey.AuthKeyError(f"{path}: is not a key file; make one with `quorate keygen`, or copy it anew")
     return data.decode("ascii")
+
+
+def _check_rights(path: Path, facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise authkey.AuthKeyError(f"{path}: is not a regular file; make a key with `quorate keygen`")
+    if facts.st_uid not in (0, os.geteuid()):
+        raise authkey.AuthKeyError(f"{path}: belongs to user {facts.st_uid}; do `chown root:root {path}`")
+    if facts.st_mode & 0o077:
+        mode = stat.S_IMODE(facts.st_mode)
+        raise authkey.AuthKeyError(f"{path}: mode {mode:04o} lets others at the key; do `chmod 600 {path}`")

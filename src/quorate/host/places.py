@@ -75,4 +75,5 @@ def make_places(where: Places) -> None:
             raise PlaceError(f"{directory}: cannot be written; run as root or choose another {key}")
     longest = len(os.fsencode(where.worker_socket))
     if longest > _SOCKET_PATH_MAX:
-        raise PlaceError(f"{where.run}: the path is too long for sockets by {longest - _SOCKET_PATH_MAX}; shorten run_dir")
+        excess = longest - _SOCKET_PATH_MAX
+        raise PlaceError(f"{where.run}: the path is too long for sockets by {excess} bytes; shorten run_dir")

@@ -13,7 +13,7 @@ import signal
 
 PRIORITY = 50
 _NICE = -20
-_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_MCL_CURRENT, _MCL_FUTURE = 1, 2
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _REBOOT_RESTART, _REBOOT_POWER_OFF = 0x01234567, 0x4321FEDC
 _SCHED_RESET_ON_FORK = 0x40000000
@@ -25,7 +25,8 @@ def become_realtime(priority: int = PRIORITY) -> list[str]:
     try:
         os.sched_setscheduler(0, os.SCHED_RR | _SCHED_RESET_ON_FORK, os.sched_param(priority))
     except OSError as error:
-        refused.append(f"real-time scheduling was refused ({error.strerror}): allow CAP_SYS_NICE or RLIMIT_RTPRIO {priority}")
+        remedy = f"allow CAP_SYS_NICE or RLIMIT_RTPRIO {priority}"
+        refused.append(f"real-time scheduling was refused ({error.strerror}): {remedy}")
         refused += _be_nice(_NICE)
     refused += lock_memory()
     freeze_collector()

@@ -138,7 +138,8 @@ class SchedulerClient:
         self._drop()
         if self._running is not None and self._retry is None:
             self._tell("error", "scheduler-died", {"cause": cause})
-            self._end(events.Scheduled(key=self._running.key, graph=None, error=f"the scheduler's process ended: {cause}"))
+            error = f"the scheduler's process ended: {cause}"
+            self._end(events.Scheduled(key=self._running.key, graph=None, error=error))
 
     def _too_long(self) -> None:
         assert self._running is not None

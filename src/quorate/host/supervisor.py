@@ -86,7 +86,8 @@ class Supervisor:
         self._stops = 0
         self._exit: int | None = None
         self._wakeups, self._waker = socket.socketpair()
-        engine = [sys.executable, "-P", "-m", "quorate.host.engine", "--config", str(config), "--parent", str(os.getpid())]
+        engine = [sys.executable, "-P", "-m", "quorate.host.engine"]
+        engine += ["--config", str(config), "--parent", str(os.getpid())]
         self._children = {
             child.name: child
             for child in (
@@ -192,7 +193,7 @@ class Supervisor:
         self._log.write(
             "error", "child-ended", {"child": f"The {child.name}", "how": how, "delay_ms": str(pause // MILLISECOND)}
         )
-        if child.name == "engine" and "--tolerant" not in child.program and isinstance(child.program, list):
+        if isinstance(child.program, list) and "--tolerant" not in child.program:
             child.program.append("--tolerant")
         if child.name == "manager":
             _send(self._children["scheduler"].process, signal.SIGKILL)  # it may be busy for a manager that is gone
@@ -307,7 +308,7 @@ def _hold(where: places.Places) -> int:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise places.PlaceError(
-            f"{where.run}: quorate runs here already (process {holder}); stop it first, or give this node its own run_dir"
+            f"{where.run}: quorate runs here already (process {holder}); stop it first, or choose another run_dir"
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

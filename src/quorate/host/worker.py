@@ -113,7 +113,9 @@ def _converse(connection: socket.socket, schedule: Schedule, inputs: Inputs) -> 
 
 def _run(work: Work, schedule: Schedule, inputs: Inputs) -> Outcome:
     began = clock.now()
-    graph, messages, error = None, (), ""
+    graph: Graph | None = None
+    messages: tuple[str, ...] = ()
+    error = ""
     try:
         graph, messages = schedule(work.cib, work.wall)
     except MemoryError:

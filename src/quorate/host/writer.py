@@ -100,7 +100,8 @@ class Writer:
     def _save(self, group: list[_Job]) -> None:
         job = group[0]
         if isinstance(job, effects.AppendJournal):
-            self._disk.append([record for one in group if isinstance(one, effects.AppendJournal) for record in one.records])
+            appends = [one for one in group if isinstance(one, effects.AppendJournal)]
+            self._disk.append([record for one in appends for record in one.records])
         elif isinstance(job, _State):
             self._disk.save_state(job.promised, job.position, job.xml)
         elif isinstance(job, effects.SavePromise):

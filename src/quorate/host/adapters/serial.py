@@ -59,7 +59,8 @@ class SerialLink:
         except (termios.error, OSError) as error:
             os.close(descriptor)
             text = error.args[-1] if error.args else error
-            raise LinkError(f"link {self.name}: {self._device} is not a serial line ({text}); correct `devices`") from None
+            place = f"link {self.name}: {self._device}"
+            raise LinkError(f"{place} is not a serial line ({text}); correct `devices`") from None
         self._descriptor = descriptor
         self._decoder = cobs.Decoder(_PACKET_BYTES_MAX)
 

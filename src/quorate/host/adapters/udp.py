@@ -108,7 +108,7 @@ class UdpLink:
         if error.errno == errno.EADDRINUSE:
             return f"{place} is in use by another program (see `ss -ulpn`); stop it or choose another port for the link"
         if error.errno == errno.EADDRNOTAVAIL:
-            return f"{place}: this address is not on any interface of this machine (see `ip address`); correct `addresses`"
+            return f"{place}: this address is on no interface of this machine (see `ip address`); correct `addresses`"
         if error.errno == errno.EACCES:
             return f"{place} may not be used by this user; choose a port above 1023 or run as root"
         return f"{place} cannot be opened: {error.strerror}"
