@@ -82,7 +82,7 @@ class EngineNode:
         self._sequences: dict[str, int] = {}
         self._numbers = {link.name: link.number for link in configuration.links}
         self._gatekeeper = Gatekeeper(())
-        network.attach(self.id, lambda link, source, data: self.computer.receive(lambda: self._arrived(link, data)))
+        network.attach(self.id, self._on_datagram)
 
     # ---- life ---------------------------------------------------------------------------------------------------
 
@@ -162,6 +162,9 @@ class EngineNode:
             raise Violation(f"a packet of {len(datagram)} bytes: {type(packet).__name__}")
         for peer in peers:
             self.network.send(link, self.id, int(peer), datagram)
+
+    def _on_datagram(self, link: str, source: int, datagram: bytes) -> None:
+        self.computer.receive(lambda: self._arrived(link, datagram), may_be_lost=True)
 
     def _arrived(self, link: str, datagram: bytes) -> None:
         header = wire.unpack_header(datagram)
@@ -514,6 +517,7 @@ def run_group(seed: int, nodes: int, make_engine: EngineFactory = HeartbeatEngin
             manager.submit(100)
         if not cluster.run_while(lambda: not cluster.is_converged(), 4 * cluster.token_ns / SECOND):
             raise Violation(f"submissions after convergence are unanswered: {cluster.checker.divergence()}")
+        world.run_until(world.now + cluster.token_ns)
         cluster.checker.at_rest()
     except (Violation, AssertionError, KeyError, IndexError) as error:
         result.violation = f"{type(error).__name__}: {error}"

@@ -128,12 +128,12 @@ class Computer:
             if self.is_on:
                 action()
 
-    def receive(self, action: Action) -> None:
-        """Something arrives now."""
+    def receive(self, action: Action, *, may_be_lost: bool = False) -> None:
+        """Something arrives now. What `may_be_lost` (a datagram) is, when the buffers of a paused computer are full."""
         if not self.is_on:
             return
         if self.is_paused:
-            if len(self._backlog) < BACKLOG_MAX:
+            if not may_be_lost or len(self._backlog) < BACKLOG_MAX:
                 self._backlog.append(action)
             return
         action()
