@@ -64,8 +64,8 @@ class Manager:
         self.state = ReplicatedState(cib=first_cib(configuration))
         self.attributes = Attributes()
         self.executor = Executor(configuration.node)
-        self.controller = Controller(configuration.node, grace_ms=configuration.grace_ms)
         self.fencer = Fencer(configuration.node)
+        self.controller = Controller(configuration.node, grace_ms=configuration.grace_ms, fencer=self.fencer)
         self.requests = Requests(self)
         self.replication: Replication | None = None
         self.situation = self._no_situation(0)
@@ -92,6 +92,8 @@ class Manager:
         match event:
             case ev.WallClock():
                 self.wall = event.wall
+                for machine in (self.executor, self.fencer, self.controller):
+                    self._give(machine, event, now)
             case ev.Started():
                 self._start(event, now)
             case ev.FromEngine():
