@@ -172,6 +172,7 @@ class IpcServer:
                 client.stuck_since = None
                 self._loop.remove_writer(client.descriptor)
             if client.last_words:
+                frames.read_available(client.connection)  # closing on unread data would look like a broken connection
                 self._cut(client)
         else:
             client.stuck_since = clock.now()

@@ -68,15 +68,15 @@ class SchedulerClient:
         self._begin()
 
     def _begin(self) -> None:
-        """Give the work to the worker, when there is one."""
+        """Give the work to the worker, once there is one and it has said who it is."""
         self._retry = None
         if self._running is None:
             return
         if self._connection is None and not self._connect():
             self._retry = self._loop.call_later(_RETRY_SECONDS, self._begin)
-            return
-        self._writer.put(msgspec.msgpack.encode(self._running))
-        self._flush()
+        elif self._process:
+            self._writer.put(msgspec.msgpack.encode(self._running))
+            self._flush()
 
     def _connect(self) -> bool:
         try:
@@ -102,6 +102,7 @@ class SchedulerClient:
             for one in self._reader.feed(data):
                 if not self._process:
                     self._process = msgspec.msgpack.decode(one, type=Hello).process
+                    self._begin()
                 else:
                     self._done(msgspec.msgpack.decode(one, type=Outcome))
 
@@ -135,17 +136,24 @@ class SchedulerClient:
     def _died(self, cause: str) -> None:
         """In the middle of a run: the input may be what kills it, so the run is an error and is not tried again
         here."""
+        given = bool(self._process)
         self._drop()
-        if self._running is not None and self._retry is None:
+        if self._running is None:
+            return
+        if not given:
+            self._retry = self._loop.call_later(_RETRY_SECONDS, self._begin)
+        else:
             self._tell("error", "scheduler-died", {"cause": cause})
             error = f"the scheduler's process ended: {cause}"
             self._end(events.Scheduled(key=self._running.key, graph=None, error=error))
 
     def _too_long(self) -> None:
         assert self._running is not None
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        if not self._process:
+            if self._retry is not None:
+                self._retry.cancel()
+                self._retry = None
+            self._drop()
             error = f"there has been no scheduler process for {self._limit:g} s"
         else:
             error = f"the run took more than {self._limit:g} s and was ended"
