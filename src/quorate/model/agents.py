@@ -1,7 +1,7 @@
 """What agents say about themselves: the metadata of OCF, fence and LSB agents as values. Parses, never runs.
 
-Agents' metadata is read leniently: a document type is passed over (nothing is loaded), unknown elements are ignored, and
-what is absent gets the specification's default. Source: OCF resource agent API 1.0 and 1.1; FenceAgentAPI.md of the
+Agents' metadata is read leniently: a document type is passed over (nothing is loaded), unknown elements are ignored,
+and what is absent gets the specification's default. Source: OCF resource agent API 1.0 and 1.1; FenceAgentAPI.md of the
 fence-agents project; LSB "Comment conventions for init scripts".
 """
 
@@ -145,7 +145,7 @@ def parse_metadata(data: bytes, agent: str = "") -> Metadata:
 def _error(agent: str, message: str, line: int | None = None) -> AgentError:
     return AgentError(
         Report(code="agent-metadata", message=f"the agent {message}", exit_code=ExitCode.DATAERR,
-               place=Place(file=agent or None, line=line), remedy="run it by hand with meta-data (fence agents: -o metadata)")
+               place=Place(file=agent or None, line=line), remedy="run it by hand: meta-data, fence agents -o metadata")
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """The cluster information base: an XML document with a version, and all that may be done to it.
 
 `Cib` is a mutable document with one owner. `apply` runs one operation with cibadmin's meaning, in place and all or
-nothing; `diff` and `patch` speak Pacemaker's version 2 patch sets; `validate` checks against our own tables. Every change
-goes through `Edit`, which keeps the index of ids, can undo, and yields the patch set of what it did.
+nothing; `diff` and `patch` speak Pacemaker's version 2 patch sets; `validate` checks against our own tables. Every
+change goes through `Edit`, which keeps the index of ids, can undo, and yields the patch set of what it did.
 """
 
 from __future__ import annotations

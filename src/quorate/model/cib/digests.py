@@ -1,8 +1,8 @@
 """Digests of operation parameters: they stand in `lrm_rsc_op` and tell whether a resource's definition changed.
 
-`op-digest` covers all parameters (for recurring operations the timeout too), `op-restart-digest` those whose change needs
-a restart (named in `op-force-restart`), `op-secure-digest` those that are not secret (the secret ones are named in
-`op-secure-params`). Source: the status sections of Pacemaker's scheduler corpus and `crm_resource --digests`.
+`op-digest` covers all parameters (for recurring operations the timeout too), `op-restart-digest` those whose change
+needs a restart (named in `op-force-restart`), `op-secure-digest` those that are not secret (the secret ones are named
+in `op-secure-params`). Source: the status sections of Pacemaker's scheduler corpus and `crm_resource --digests`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _ESCAPES = str.maketrans(
 
 def parameters_digest(parameters: Mapping[str, str]) -> str:
     """md5 of ` <parameters name="value" .../>` and a newline, the names sorted by their bytes; nothing is left out."""
-    pairs = "".join(f' {name}="{value.translate(_ESCAPES)}"' for name, value in sorted(parameters.items(), key=_by_bytes))
+    pairs = "".join(
+        f' {name}="{value.translate(_ESCAPES)}"' for name, value in sorted(parameters.items(), key=_by_bytes)
+    )
     return hashlib.md5(f" <parameters{pairs}/>\n".encode(), usedforsecurity=False).hexdigest()
 
 
@@ -57,6 +59,5 @@ def _plain(parameters: Mapping[str, str], *, keep_timeout: bool) -> dict[str, st
     return {
         name: value
         for name, value in parameters.items()
-        if name not in _NOT_PARAMETERS
-        and (not name.startswith(META_PREFIX) or (keep_timeout and name == META_TIMEOUT))
+        if name not in _NOT_PARAMETERS and (not name.startswith(META_PREFIX) or (keep_timeout and name == META_TIMEOUT))
     }

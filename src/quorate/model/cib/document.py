@@ -10,17 +10,18 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import msgspec
 from lxml import etree
 
-from ..reports import ExitCode, Place, Report
+from quorate.model.reports import ExitCode, Place, Report
 
 Element = etree._Element
 
 BYTES_MAX = 256 * 1024 * 1024
-DEPTH_MAX = 200
+VERSION_MAX = 2**31 - 1
 SCHEMA_DEFAULT = "pacemaker-3.9"
 REQUIRED_SECTIONS = ("crm_config", "nodes", "resources", "constraints")
 OPTIONAL_SECTIONS = ("rsc_defaults", "op_defaults", "acls", "tags", "alerts", "fencing-topology")
@@ -30,8 +31,8 @@ REFERENCE_ATTRIBUTES = ("rsc", "with-rsc", "first", "then", "template", "id-ref"
 # of the root, left out of the digest that travels with patch sets: they tell who wrote, not what
 VOLATILE_ATTRIBUTES = ("crm-debug-origin", "cib-last-written", "update-origin", "update-client", "update-user")
 
-_id_path = etree.XPath("//*[@id=$id]", smart_strings=False)
-_text_path = etree.XPath("//text()")
+_id_path = cast("Callable[..., list[Element]]", etree.XPath("//*[@id=$id]", smart_strings=False))
+_text_path = cast("Callable[..., list[etree._ElementUnicodeResult]]", etree.XPath("//text()"))
 
 
 class CibVersion(msgspec.Struct, frozen=True, order=True, array_like=True):
@@ -59,7 +60,7 @@ def _error(code: str, message: str, *, remedy: str, line: int | None = None, ele
 def parse_fragment(data: bytes, *, recover: bool = False) -> Element:
     """An element from bytes, without blanks, comments kept; raises CibError for whatever is not plain XML.
 
-    `recover` reads on after mismatched tags as Pacemaker's tools do with a file: for looking at one, never for storing it.
+    `recover` reads on after mismatched tags as Pacemaker's tools do with a file: to look at it, never to store it.
     """
     if len(data) > BYTES_MAX:
         raise _error("cib-too-large", f"the XML has {len(data)} bytes", remedy=f"the bound is {BYTES_MAX} bytes")
@@ -76,7 +77,7 @@ def parse_fragment(data: bytes, *, recover: bool = False) -> Element:
         raise _error("cib-not-xml", f"not well-formed XML: {detail}", remedy=remedy, line=line) from None
     if root is None:
         raise _error("cib-not-xml", "the input holds no XML element", remedy="give a complete document")
-    if root.getroottree().docinfo.doctype:
+    if root.getroottree().docinfo.internalDTD is not None:
         remedy = "remove the <!DOCTYPE ...> declaration; a CIB needs no entities"
         raise _error("cib-doctype", "a document type declaration is not accepted", remedy=remedy, line=1)
     _strip_text(root)
@@ -87,16 +88,18 @@ def _strip_text(root: Element) -> None:
     """Drop what stands between elements; entity references (there is no DTD that could define them) are an error."""
     for node in root.iter(etree.Entity):
         remedy = "write the character itself or &amp; &lt; &gt; &quot; &apos;"
-        raise _error("cib-entity", f"entity reference {node.text} is not accepted", remedy=remedy, line=node.sourceline)
+        raise _error("cib-entity", f"entity reference {node.text} is not accepted", remedy=remedy, line=line_of(node))
     for node in root.iter(etree.ProcessingInstruction):
         parent = node.getparent()
         if parent is not None:
             parent.remove(node)
     for text in _text_path(root):
         owner = text.getparent()
+        if owner is None:
+            continue
         if text.is_tail:
             owner.tail = None
-        elif owner.tag is not etree.Comment:
+        elif not is_comment(owner):
             owner.text = None
     root.tail = None
 
@@ -107,10 +110,10 @@ def _integer(root: Element, name: str) -> int:
         value = int(text)
     except ValueError:
         value = -1
-    if value < 0 or not text.strip().isdigit():
-        remedy = f'set {name}="0" or a larger whole number'
+    if not 0 <= value <= VERSION_MAX or not text.strip().isdecimal():
+        remedy = f'set {name}="0" or a larger whole number, up to {VERSION_MAX}'
         raise _error("cib-version", f"{name}={text!r} is not a version number", remedy=remedy,
-                     line=root.sourceline, element="cib")  # fmt: skip
+                     line=line_of(root), element="cib")  # fmt: skip
     return value
 
 
@@ -138,13 +141,13 @@ class Cib:
         root = parse_fragment(data, recover=recover)
         if root.tag != "cib":
             raise _error("cib-root", f"the document's element is <{root.tag}>, not <cib>",
-                         remedy="give a whole CIB, as `cibadmin --query` prints it", line=root.sourceline)  # fmt: skip
+                         remedy="give a whole CIB, as `cibadmin --query` prints it", line=line_of(root))  # fmt: skip
         for name in ("admin_epoch", "epoch", "num_updates"):
             _integer(root, name)
         if root.find("configuration") is None:
             raise _error("cib-no-configuration", "the CIB has no <configuration> element", element="cib",
                          remedy="add <configuration> with crm_config, nodes, resources and constraints",
-                         line=root.sourceline)  # fmt: skip
+                         line=line_of(root))  # fmt: skip
         if root.find("status") is None:
             etree.SubElement(root, "status")
         return cls(root)
@@ -196,7 +199,7 @@ class Cib:
         return found
 
     def section(self, name: str | None) -> Element | None:
-        """The element of a scope name (`SECTIONS`); None when an optional section is not there. ValueError if unknown."""
+        """The element of a scope name (`SECTIONS`); None if an optional section is not there. ValueError if unknown."""
         if name is None or name in ("all", "cib"):
             return self._root
         if name == "configuration" or name == "status":
@@ -304,6 +307,24 @@ class Cib:
         return self._digest_cache[1]
 
 
+def line_of(element: Element) -> int | None:
+    """The line in the text it was parsed from, where it was parsed."""
+    return cast("int | None", element.sourceline)
+
+
+def is_comment(node: Element) -> bool:
+    return cast(object, node.tag) is etree.Comment
+
+
+def attributes_of(element: Element) -> list[tuple[str, str]]:
+    return cast("list[tuple[str, str]]", element.attrib.items())
+
+
+def element_xpath(expression: str) -> Callable[..., list[Element]]:
+    """A compiled XPath that yields elements; variables are given by keyword."""
+    return cast("Callable[..., list[Element]]", etree.XPath(expression, smart_strings=False))
+
+
 def identity(element: Element) -> tuple[str | None, list[str]]:
     """The id that an element of the configuration defines, and the ids it refers to."""
     tag = element.tag
@@ -341,7 +362,8 @@ _tag_end = re.compile(rb"<!--.*?-->|<[^<>]*>", re.DOTALL)
 def compact(root: Element) -> bytes:
     r"""One line of XML as Pacemaker writes it: as libxml does, with apostrophes in attributes escaped too.
 
-    Line breaks and tabs in attributes become \n, \r and four blanks. libxml leaves an apostrophe inside double quotes alone, so every apostrophe of a tag stands in an attribute value.
+    Line breaks and tabs in attributes become \n, \r and four blanks. libxml leaves an apostrophe inside double quotes
+    alone, so every apostrophe of a tag stands in an attribute value.
     """
     text: bytes = etree.tostring(root, encoding="utf-8", xml_declaration=False)
     if b"'" not in text and b"&#" not in text:

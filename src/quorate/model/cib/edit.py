@@ -11,9 +11,7 @@ from collections.abc import Callable
 
 from lxml import etree
 
-from .document import Cib, CibVersion, Element
-
-_COMMENT = etree.Comment
+from .document import Cib, CibVersion, Element, attributes_of, is_comment
 
 
 def element_path(element: Element) -> str:
@@ -22,7 +20,7 @@ def element_path(element: Element) -> str:
     current: Element | None = element
     while current is not None:
         parent = current.getparent()
-        if current.tag is _COMMENT:
+        if is_comment(current):
             steps.append("comment")
         elif (id := current.get("id")) is not None and parent is not None:
             steps.append(f"{current.tag}[@id={_quote(id)}]")
@@ -109,7 +107,7 @@ class Edit:
         if element in self.inserted:
             del self.inserted[element]
         elif not self._is_new(parent):
-            self.removed.append((element_path(element), place if element.tag is _COMMENT else None, element))
+            self.removed.append((element_path(element), place if is_comment(element) else None, element))
         self.moved.pop(element, None)
         if indexed:
             self.cib.unindex_subtree(element)
@@ -156,14 +154,14 @@ class Edit:
 
     @property
     def configuration_changed(self) -> bool:
-        """Whether the configuration section, or anything at the root that is not the status section, is other than before."""
+        """Whether the configuration section is other than before."""
         if any(path.startswith("/cib/configuration") for path, _, _ in self.removed):
             return True
         if any(self._in_configuration(element) and self._attached(element)
                for group in (self.inserted, self.moved) for element in group):  # fmt: skip
             return True
         return any(
-            self._in_configuration(element) and self._attached(element) and element.attrib.items() != before
+            self._in_configuration(element) and self._attached(element) and attributes_of(element) != before
             for element, before in self.modified.items()
         )
 
@@ -171,7 +169,7 @@ class Edit:
     def changed(self) -> bool:
         if self.removed or any(self._attached(element) for group in (self.inserted, self.moved) for element in group):
             return True
-        return any(self._attached(element) and element.attrib.items() != before
+        return any(self._attached(element) and attributes_of(element) != before
                    for element, before in self.modified.items())  # fmt: skip
 
     def patch(self, source: CibVersion) -> bytes:
@@ -202,7 +200,7 @@ class Edit:
     def _before(self, element: Element) -> None:
         if element in self.modified:
             return
-        before = element.attrib.items()
+        before = attributes_of(element)
         self.modified[element] = before
         indexed = self._in_configuration(element)
 
@@ -265,7 +263,7 @@ def new_patchset(source: CibVersion, target: CibVersion) -> Element:
 
 def _describe_attributes(diff: Element, element: Element, before: list[tuple[str, str]]) -> None:
     old = dict(before)
-    new = dict(element.attrib.items())
+    new = dict(attributes_of(element))
     if old == new:
         return
     change = etree.SubElement(diff, "change", operation="modify", path=element_path(element))
@@ -285,7 +283,7 @@ def _describe_placing(diff: Element, operation: str, element: Element, parent: E
     path = element_path(parent) if operation == "create" else element_path(element)
     change = etree.SubElement(diff, "change", operation=operation, path=path, position=str(position))
     if operation == "create":
-        copied = etree.fromstring(etree.tostring(element), _plain_parser) if element.tag is not _COMMENT else None
+        copied = etree.fromstring(etree.tostring(element), _plain_parser) if not is_comment(element) else None
         change.append(copied if copied is not None else etree.Comment(element.text or ""))
 
 

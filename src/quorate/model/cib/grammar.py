@@ -1,9 +1,9 @@
 """What may stand in a configuration, as tables: for each element its attributes, children and conditions.
 
 One grammar for all schema generations: old and new spellings are accepted side by side (master and clone, Master and
-Promoted, acl_user and acl_target), because documents of every generation must load. Free content (the status section) is
-not described. Source: Pacemaker Explained and the schemas of Pacemaker 1.0 to 4.0, whose verdicts on the scheduler corpus
-are compared in tests/property/test_cib_schema.py.
+Promoted, acl_user and acl_target), because documents of every generation must load. Free content (the status section)
+is not described. Source: Pacemaker Explained and the schemas of Pacemaker 1.0 to 4.0, whose verdicts on the scheduler
+corpus are compared in tests/property/test_cib_schema.py.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ BOOLEAN = one_of("true", "false", "1", "0")
 INTEGER = Kind(text="a whole number", matches=_pattern(r"\s*[+-]?[0-9]+\s*"))
 COUNT = Kind(text="a whole number, 0 or more", matches=_pattern(r"\s*\+?[0-9]+\s*"))
 POSITIVE = Kind(text="a whole number, 1 or more", matches=_pattern(r"\s*\+?0*[1-9][0-9]*\s*"))
-SCORE = Kind(text="a score: a whole number, INFINITY or -INFINITY", matches=_pattern(r"\s*[+-]?[0-9]+\s*|[+-]?INFINITY"))
+SCORE = Kind(
+    text="a score: a whole number, INFINITY or -INFINITY", matches=_pattern(r"\s*[+-]?[0-9]+\s*|[+-]?INFINITY")
+)
 PORTS = Kind(text="a port or a range PORT-PORT", matches=_pattern(r"[0-9]+(-[0-9]+)?"))
 DEVICES = Kind(text="device names separated by commas", matches=_pattern(r"[^,]+(,[^,]+)*"))
 ROLE = one_of("Stopped", "Started", "Promoted", "Unpromoted", "Master", "Slave")
@@ -223,8 +225,8 @@ def _old_acl(element: Element) -> str | None:
 
 _CONDITIONS = ("expression", "date_expression", "rsc_expression", "op_expression", "rule")
 _DATE_PARTS = dict.fromkeys(
-    ("years", "months", "weeks", "days", "hours", "minutes", "seconds", "monthdays", "weekdays", "yearsdays", "yeardays",
-     "weekyears", "moon"), TEXT,
+    ("years", "months", "weeks", "days", "hours", "minutes", "seconds", "monthdays", "weekdays", "yearsdays",
+     "yeardays", "weekyears", "moon"), TEXT,
 )  # fmt: skip
 _NVSET = Shape(
     attributes={"id": ID, "id-ref": REFERENCE, "score": SCORE},
@@ -246,7 +248,9 @@ _CLONE = Shape(
 )  # fmt: skip
 _CLASS = one_of("ocf", "lsb", "heartbeat", "stonith", "upstart", "service", "systemd", "nagios")
 _OLD_ACL = Shape(
-    attributes={"id": ID, "tag": TEXT, "ref": REFERENCE, "xpath": TEXT, "attribute": TEXT}, required=("id",), check=_old_acl
+    attributes={"id": ID, "tag": TEXT, "ref": REFERENCE, "xpath": TEXT, "attribute": TEXT},
+    required=("id",),
+    check=_old_acl,
 )
 _ROLE_NAMED = Shape(attributes={"id": REFERENCE}, required=("id",))
 _ACL_HOLDER = Shape(attributes={"id": TEXT, "name": TEXT}, required=("id",), children=_any("role"))
@@ -280,7 +284,8 @@ ELEMENTS: dict[str, Shape] = {
     # resources
     "resources": Shape(children=_any("primitive", "template", "group", "clone", "master", "bundle")),
     "primitive": Shape(
-        attributes={"id": ID, "class": _CLASS, "provider": TEXT, "type": TEXT, "template": REFERENCE, "description": TEXT},
+        attributes={"id": ID, "class": _CLASS, "provider": TEXT, "type": TEXT, "template": REFERENCE,
+                    "description": TEXT},
         required=("id",),
         children=_EXTRA | {"operations": (0, 1), "utilization": (0, MANY)},
         check=_resource_class,
@@ -369,8 +374,8 @@ ELEMENTS: dict[str, Shape] = {
     ),
     "resource_set": Shape(
         attributes={
-            "id": ID, "id-ref": REFERENCE, "sequential": BOOLEAN, "require-all": BOOLEAN, "action": ACTION, "role": ROLE,
-            "ordering": one_of("group", "listed"), "score": SCORE, "kind": ORDER_KIND,
+            "id": ID, "id-ref": REFERENCE, "sequential": BOOLEAN, "require-all": BOOLEAN, "action": ACTION,
+            "role": ROLE, "ordering": one_of("group", "listed"), "score": SCORE, "kind": ORDER_KIND,
         },
         children=_any("resource_ref"),
         check=_set,
@@ -438,9 +443,11 @@ ELEMENTS: dict[str, Shape] = {
         attributes={"id": ID, "description": TEXT, "path": TEXT}, required=("id", "path"),
         children=_EXTRA | {"select": (0, 1), "recipient": (0, MANY)},
     ),
-    "recipient": Shape(attributes={"id": ID, "description": TEXT, "value": TEXT}, required=("id", "value"), children=_EXTRA),
+    "recipient": Shape(
+        attributes={"id": ID, "description": TEXT, "value": TEXT}, required=("id", "value"), children=_EXTRA
+    ),
     "select": Shape(
-        children={"select_attributes": (0, 1), "select_fencing": (0, 1), "select_nodes": (0, 1), "select_resources": (0, 1)}
+        children=dict.fromkeys(("select_attributes", "select_fencing", "select_nodes", "select_resources"), (0, 1))
     ),
     "select_attributes": Shape(children=_any("attribute")),
     "select_fencing": Shape(),

@@ -11,7 +11,8 @@ import re
 import msgspec
 from lxml import etree
 
-from ..reports import ExitCode, Place, Report
+from quorate.model.reports import ExitCode, Place, Report
+
 from .document import Cib, CibError, Element
 from .operations import Operation, score
 
@@ -52,7 +53,9 @@ def transient_place(node_id: str, *, uname: str | None = None, utilization: bool
 
 
 def tickets_place() -> PairPlace:
-    return PairPlace(section="status", holders=(("tickets", None),), set_tag="instance_attributes", set_id="status-tickets")
+    return PairPlace(
+        section="status", holders=(("tickets", None),), set_tag="instance_attributes", set_id="status-tickets"
+    )
 
 
 def resource_place(cib: Cib, resource: str, set_tag: str) -> PairPlace:
@@ -199,6 +202,6 @@ def _skeleton(place: PairPlace) -> tuple[Element | None, Element | None]:
 def _several(name: str, matches: list[Element]) -> CibError:
     ids = ", ".join(pair.get("id", "?") for pair in matches)
     return CibError(
-        Report(code="cib-several-pairs", message=f"several pairs are named {name!r}: {ids}", exit_code=ExitCode.MULTIPLE,
-               place=Place(element="nvpair"), remedy="tell which one by its id or its set")
+        Report(code="cib-several-pairs", message=f"several pairs are named {name!r}: {ids}",
+               exit_code=ExitCode.MULTIPLE, place=Place(element="nvpair"), remedy="tell which one by its id or its set")
     )  # fmt: skip

@@ -1,9 +1,9 @@
 """Operations on the document with cibadmin's meaning; every one is all or nothing.
 
-What is decided here: which element an operation means, how an update is merged, how the version grows. What may stand in
-a configuration is decided by `schema`. Measured on cibadmin of Pacemaker 2.1; deviations: a missing optional section
-(tags, alerts, ...) is made when something is created in it, a whole replacement without a status section or schema keeps
-the present one, and a malformed XPath is an error for every operation. See docs/reference/cib.md.
+What is decided here: which element an operation means, how an update is merged, how the version grows. What may
+stand in a configuration is decided by `schema`. Measured on cibadmin of Pacemaker 2.1; deviations: a missing optional
+section (tags, alerts, ...) is made when something is created in it, a whole replacement without a status section or
+schema keeps the present one, and a malformed XPath is an error for every operation. See docs/reference/cib.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Callable
 import msgspec
 from lxml import etree
 
-from ..reports import ExitCode, Place, Report, Severity
+from quorate.model.reports import ExitCode, Place, Report, Severity
+
 from . import schema
 from .document import (
     CONFIGURATION_SECTIONS,
@@ -24,6 +25,9 @@ from .document import (
     CibError,
     CibVersion,
     Element,
+    attributes_of,
+    element_xpath,
+    is_comment,
     parse_fragment,
 )
 from .edit import Edit, element_path
@@ -32,8 +36,8 @@ from .patchset import patch_edit, reconcile
 
 INFINITY = 1_000_000
 KINDS = ("create", "modify", "replace", "delete", "delete-all", "patch", "bump", "erase", "upgrade")
-_find_by_id = etree.XPath("descendant-or-self::*[name() = $tag and @id = $id]", smart_strings=False)
-_find_without_id = etree.XPath("descendant-or-self::*[name() = $tag and not(@id)]", smart_strings=False)
+_find_by_id = element_xpath("descendant-or-self::*[name() = $tag and @id = $id]")
+_find_without_id = element_xpath("descendant-or-self::*[name() = $tag and not(@id)]")
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,14 +99,17 @@ def _run(edit: Edit, operation: Operation) -> None:
 
 def _check_age(source: CibVersion, now: CibVersion) -> None:
     if (now.admin_epoch, now.epoch) < (source.admin_epoch, source.epoch):
-        raise _Refused(ExitCode.OLD, f"Update was older than existing configuration: it says {now}, the configuration is at {source}")
+        raise _Refused(
+            ExitCode.OLD,
+            f"Update was older than existing configuration: it says {now}, the configuration is at {source}",
+        )
 
 
 def _count_up(edit: Edit, source: CibVersion, operation: Operation) -> bool:
     """Let the version grow; tells whether the change must be durable."""
     root = edit.cib.root
     now = edit.cib.version
-    before = dict(edit.modified.get(root, root.attrib.items()))
+    before = dict(edit.modified.get(root, attributes_of(root)))
     schema_changed = any(before.get(name) != root.get(name) for name in ("validate-with", "crm_feature_set"))
     if edit.configuration_changed or schema_changed:
         edit.set(root, "epoch", str(now.epoch + 1))
@@ -210,7 +217,7 @@ def _is_below(element: Element, top: Element) -> bool:
 
 
 def _child_like(parent: Element, wanted: Element) -> Element | None:
-    if wanted.tag is etree.Comment:
+    if is_comment(wanted):
         return next((child for child in parent.iterchildren(etree.Comment) if child.text == wanted.text), None)
     id = wanted.get("id")
     for child in parent.iterchildren(wanted.tag):
@@ -256,7 +263,7 @@ def _made(edit: Edit, section: str | None) -> Element:
 
 
 def _add(edit: Edit, parent: Element, new: Element) -> None:
-    if new.tag is not etree.Comment and _child_like(parent, new) is not None:
+    if not is_comment(new) and _child_like(parent, new) is not None:
         report = Report(
             code="cib-exists", message=f"{_describe(new)} exists already", exit_code=ExitCode.EXISTS,
             place=Place(element=str(new.tag), id=new.get("id")), remedy="modify or replace it instead",
@@ -292,13 +299,13 @@ def _modify(edit: Edit, operation: Operation) -> None:
 
 def _merge(edit: Edit, target: Element, update: Element) -> None:
     """Lay attributes over, merge children of the same tag and id, append the others."""
-    for name, value in update.attrib.items():
+    for name, value in attributes_of(update):
         edit.set(target, name, expand_score(target.get(name), name, value))
     for child in update:
         match = _child_like(target, child)
         if match is None:
             edit.insert(target, None, copy.deepcopy(child))
-        elif child.tag is not etree.Comment:
+        elif not is_comment(child):
             _merge(edit, match, child)
 
 
@@ -319,7 +326,14 @@ def expand_score(old: str | None, name: str, value: str) -> str:
 
 def score(text: str) -> int:
     """A score's number; what is not one counts as 0, as in Pacemaker."""
-    words = {"INFINITY": INFINITY, "+INFINITY": INFINITY, "-INFINITY": -INFINITY, "red": -INFINITY, "yellow": 0, "green": 0}
+    words = {
+        "INFINITY": INFINITY,
+        "+INFINITY": INFINITY,
+        "-INFINITY": -INFINITY,
+        "red": -INFINITY,
+        "yellow": 0,
+        "green": 0,
+    }
     if text in words:
         return words[text]
     digits = text.strip().lstrip("+-")
@@ -367,19 +381,30 @@ def _exchange(edit: Edit, old: Element, new: Element) -> None:
 def _replace_from_cib(edit: Edit, operation: Operation, new: Element) -> None:
     """A whole CIB: with a section, only that one is taken from it."""
     if operation.section not in (None, "all", "cib"):
-        path = operation.section if operation.section in ("configuration", "status") else f"configuration/{operation.section}"
+        path = (
+            operation.section
+            if operation.section in ("configuration", "status")
+            else f"configuration/{operation.section}"
+        )
         part = new.find(str(path))
         if part is None or operation.section not in (*CONFIGURATION_SECTIONS, "configuration", "status"):
-            raise _Refused(ExitCode.NOSUCH, f"No such device or address: the given CIB has no section {operation.section!r}")
+            raise _Refused(
+                ExitCode.NOSUCH, f"No such device or address: the given CIB has no section {operation.section!r}"
+            )
         target = edit.cib.section(operation.section)
         reconcile(edit, target if target is not None else _made(edit, operation.section), part)
         return
     offered = Cib(new).version
     have = edit.cib.version
     if offered < have:
-        raise _Refused(ExitCode.OLD, f"Update was older than existing configuration: it says {offered}, the configuration is at {have}")
+        raise _Refused(
+            ExitCode.OLD,
+            f"Update was older than existing configuration: it says {offered}, the configuration is at {have}",
+        )
     if new.find("configuration") is None:
-        raise _Refused(ExitCode.CONFIG, "Update does not conform to the configured schema: <cib> has no <configuration>")
+        raise _Refused(
+            ExitCode.CONFIG, "Update does not conform to the configured schema: <cib> has no <configuration>"
+        )
     if new.find("status") is None:
         new.append(copy.deepcopy(edit.cib.status))
     for name in ("crm_feature_set", "validate-with"):
@@ -404,7 +429,7 @@ def _delete(edit: Edit, operation: Operation) -> None:
         return
     targets = list(criteria) if criteria.tag == operation.section else [criteria]
     for wanted in targets:
-        if wanted.tag is etree.Comment:
+        if is_comment(wanted):
             continue
         while (found := _find_having(edit.cib, start, wanted)) is not None:
             _take_out(edit, found)
@@ -424,7 +449,7 @@ def _take_out(edit: Edit, element: Element) -> None:
 
 def _find_having(cib: Cib, start: Element, wanted: Element) -> Element | None:
     """The first element with that tag and all the attributes given."""
-    attributes = wanted.attrib.items()
+    attributes = attributes_of(wanted)
     id = wanted.get("id")
     if id is not None:
         for element in cib.ids().get(id, ()):

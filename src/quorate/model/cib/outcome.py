@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..reports import Report
+from quorate.model.reports import Report
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,8 +12,9 @@ from collections import Counter
 
 from lxml import etree
 
-from ..reports import ExitCode
-from .document import Cib, CibError, CibVersion, Element, parse_fragment
+from quorate.model.reports import ExitCode
+
+from .document import Cib, CibError, CibVersion, Element, attributes_of, is_comment, parse_fragment
 from .edit import Edit, new_patchset
 from .outcome import Outcome, failure
 
@@ -38,18 +39,23 @@ def reconcile(edit: Edit, old: Element, new: Element) -> None:
     """Make `old` equal to `new` (which stays untouched), changing as little as possible."""
     if etree.tostring(old) == etree.tostring(new):
         return
-    for name in [name for name in old.attrib if name not in new.attrib]:
-        edit.set(old, name, None)
-    for name, value in new.attrib.items():
-        edit.set(old, name, value)
+    _take_attributes(edit, old, new)
     _reconcile_children(edit, old, new)
+
+
+def _take_attributes(edit: Edit, target: Element, source: Element) -> None:
+    for name, _ in attributes_of(target):
+        if name not in source.attrib:
+            edit.set(target, name, None)
+    for name, value in attributes_of(source):
+        edit.set(target, name, value)
 
 
 def _reconcile_children(edit: Edit, old: Element, new: Element) -> None:
     before = [(_key(child), child) for child in old]
     wanted = [(_key(child), child) for child in new]
     ambiguous = _ambiguous(before) | _ambiguous(wanted)
-    kept: dict[tuple[str, str], Element] = {}
+    kept: dict[tuple[str, str, int], Element] = {}
     if ambiguous:
         ambiguous -= _equal_groups(before, wanted, ambiguous)
     present = Counter(key for key, _ in wanted)
@@ -61,14 +67,14 @@ def _reconcile_children(edit: Edit, old: Element, new: Element) -> None:
         if key in ambiguous or key not in present:
             gone.append(child)
         else:
-            kept[(*key, number)] = child  # type: ignore[index]
+            kept[(*key, number)] = child
     for child in reversed(gone):
         edit.remove(child)
     seen.clear()
     for place, (key, child) in enumerate(wanted):
         number = seen[key]
         seen[key] += 1
-        match = kept.get((*key, number))  # type: ignore[call-overload]
+        match = kept.get((*key, number))
         if match is None:
             edit.insert(old, place, copy.deepcopy(child))
         elif old[place] is not match:
@@ -77,13 +83,13 @@ def _reconcile_children(edit: Edit, old: Element, new: Element) -> None:
     for key, child in wanted:
         number = seen[key]
         seen[key] += 1
-        match = kept.get((*key, number))  # type: ignore[call-overload]
-        if match is not None and match.tag is not etree.Comment:
+        match = kept.get((*key, number))
+        if match is not None and not is_comment(match):
             reconcile(edit, match, child)
 
 
 def _key(child: Element) -> tuple[str, str]:
-    if child.tag is etree.Comment:
+    if is_comment(child):
         return ("comment()", child.text or "")
     id = child.get("id")
     if id is None:
@@ -97,7 +103,9 @@ def _ambiguous(children: list[tuple[tuple[str, str], Element]]) -> set[tuple[str
 
 
 def _equal_groups(
-    before: list[tuple[tuple[str, str], Element]], wanted: list[tuple[tuple[str, str], Element]], keys: set[tuple[str, str]]
+    before: list[tuple[tuple[str, str], Element]],
+    wanted: list[tuple[tuple[str, str], Element]],
+    keys: set[tuple[str, str]],
 ) -> set[tuple[str, str]]:
     """Those groups of indistinguishable siblings that are the same on both sides, and so may stay."""
     return {
@@ -117,7 +125,11 @@ def patch(cib: Cib, patch_xml: bytes) -> Outcome:
         edit.undo()
         return problem
     return Outcome(
-        rc=ExitCode.OK, message="", patch=edit.patch(source), config_changed=edit.configuration_changed, changed=edit.changed
+        rc=ExitCode.OK,
+        message="",
+        patch=edit.patch(source),
+        config_changed=edit.configuration_changed,
+        changed=edit.changed,
     )
 
 
@@ -128,7 +140,9 @@ def patch_edit(edit: Edit, patch_xml: bytes) -> Outcome | None:
     except CibError as error:
         return failure(ExitCode.CONFIG, error.report.message, error.report)
     if element.tag != "diff" or element.get("format") not in ("2", None):
-        return failure(ExitCode.DATAERR, f"<{element.tag} format={element.get('format')!r}> is not a version 2 patch set")
+        return failure(
+            ExitCode.DATAERR, f"<{element.tag} format={element.get('format')!r}> is not a version 2 patch set"
+        )
     problem = _check_source(edit.cib, element)
     if problem is not None:
         return problem
@@ -157,7 +171,8 @@ def _check_source(cib: Cib, element: Element) -> Outcome | None:
     have = cib.version
     if have > wanted:
         return failure(
-            ExitCode.OLD, f"Update was older than existing configuration: it starts at {wanted}, the configuration is at {have}"
+            ExitCode.OLD,
+            f"Update was older than existing configuration: it starts at {wanted}, the configuration is at {have}",
         )
     if have < wanted:
         return failure(
@@ -211,7 +226,7 @@ def _locate(root: Element, path: str, position: int | None) -> Element | None:
         if parent is None or position is None or position >= len(parent):
             return None
         found = parent[position]
-        return found if found.tag is etree.Comment else None
+        return found if is_comment(found) else None
     try:
         matches = root.xpath(path)
     except etree.XPathError:
@@ -224,11 +239,7 @@ def _locate(root: Element, path: str, position: int | None) -> Element | None:
 def _apply_attributes(edit: Edit, target: Element, change: Element) -> None:
     result = change.find("change-result")
     if result is not None and len(result):
-        wanted = result[0].attrib
-        for name in [name for name in target.attrib if name not in wanted]:
-            edit.set(target, name, None)
-        for name, value in wanted.items():
-            edit.set(target, name, value)
+        _take_attributes(edit, target, result[0])
         return
     for entry in change.iterfind("change-list/change-attr"):
         name = entry.get("name")

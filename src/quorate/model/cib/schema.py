@@ -1,4 +1,5 @@
-"""Checking a document, or what an edit touched, against the grammar; also unique ids and references that lead somewhere.
+"""Checking a document, or what an edit touched, against the grammar; also that ids are unique and references lead
+somewhere.
 
 Every complaint names element, id and line and says what to do. The status section is free. A document whose
 `validate-with` is "none" is not checked.
@@ -11,8 +12,9 @@ from collections.abc import Iterable
 
 from lxml import etree
 
-from ..reports import ExitCode, Place, Report
-from .document import Cib, Element, identity
+from quorate.model.reports import ExitCode, Place, Report
+
+from .document import Cib, Element, attributes_of, identity, line_of
 from .edit import Edit
 from .grammar import ELEMENTS, OUTSIDE_IDS, ROOT, SCHEMA_NAMES, Shape
 
@@ -32,7 +34,7 @@ def validate(cib: Cib) -> list[Report]:
 
 
 def validate_edit(edit: Edit) -> list[Report]:
-    """Complaints about what the edit touched; a document that was valid before is then as well checked as by `validate`."""
+    """Complaints about what the edit touched. If the document was valid before, none means that it is valid now."""
     cib = edit.cib
     if _is_unchecked(cib):
         return []
@@ -69,7 +71,7 @@ def _in_configuration(cib: Cib, element: Element) -> bool:
 
 
 def _report(element: Element, code: str, message: str, remedy: str) -> Report:
-    place = Place(element=str(element.tag), id=element.get("id"), line=element.sourceline)
+    place = Place(element=str(element.tag), id=element.get("id"), line=line_of(element))
     return Report(code=code, message=message, place=place, remedy=remedy, exit_code=ExitCode.CONFIG)
 
 
@@ -95,14 +97,16 @@ def _check_element(cib: Cib, element: Element) -> list[Report]:
 
 def _check_shape(element: Element, shape: Shape) -> list[Report]:
     reports = []
-    for name, value in element.attrib.items():
+    for name, value in attributes_of(element):
         kind = shape.attributes.get(name)
         if kind is None:
             known = ", ".join(sorted(shape.attributes)) or "none"
             reports.append(_report(element, "cib-attribute", f"attribute {name}={value!r} is not known here",
                                    f"remove it; known are: {known}"))  # fmt: skip
         elif not kind.matches(value):
-            reports.append(_report(element, "cib-value", f"{name}={value!r} is not valid", f"{name} must be {kind.text}"))
+            reports.append(
+                _report(element, "cib-value", f"{name}={value!r} is not valid", f"{name} must be {kind.text}")
+            )
     for name in shape.required:
         if name not in element.attrib:
             reports.append(_report(element, "cib-missing", f"attribute {name} is missing", f"add {name}"))
@@ -120,11 +124,15 @@ def _check_children(element: Element, shape: Shape) -> list[Report]:
         if tag not in shape.children:
             where = f"<{element.tag} id={element.get('id')!r}>" if element.get("id") is not None else f"<{element.tag}>"
             known = ", ".join(shape.children) or "no elements"
-            reports.append(_report(child, "cib-element", f"may not stand in {where}", f"remove it; allowed there: {known}"))
+            reports.append(
+                _report(child, "cib-element", f"may not stand in {where}", f"remove it; allowed there: {known}")
+            )
         counts[tag] += 1
     for tag, (least, most) in shape.children.items():
         if counts[tag] < least:
-            reports.append(_report(element, "cib-missing", f"has no <{tag}>", f"add a <{tag}> inside, or remove the element"))
+            reports.append(
+                _report(element, "cib-missing", f"has no <{tag}>", f"add a <{tag}> inside, or remove the element")
+            )
         elif counts[tag] > most:
             reports.append(_report(element, "cib-element", f"has {counts[tag]} <{tag}>, at most {most} may stand there",
                                    "merge them into one"))  # fmt: skip
@@ -138,7 +146,7 @@ def _check_id(cib: Cib, element: Element) -> Iterable[Report]:
     others = [other for other in cib.ids().get(id, ()) if other.tag not in OUTSIDE_IDS]
     if len(others) > 1 and others[0] is not element:
         first = others[0]
-        line = f" (line {first.sourceline})" if first.sourceline else ""
+        line = f" (line {line_of(first)})" if line_of(first) else ""
         yield _report(element, "cib-id-twice", f"the id is used already by <{first.tag}>{line}", "give it another id")
 
 
@@ -146,7 +154,12 @@ def _check_references(cib: Cib, element: Element, shape: Shape) -> Iterable[Repo
     for name, kind in shape.attributes.items():
         target = element.get(name) if kind.is_reference else None
         if target is not None and not _is_defined(cib, target):
-            yield _report(element, "cib-reference", f"{name}={target!r} refers to nothing", f"define {target!r} first, or remove this")
+            yield _report(
+                element,
+                "cib-reference",
+                f"{name}={target!r} refers to nothing",
+                f"define {target!r} first, or remove this",
+            )
 
 
 def _is_defined(cib: Cib, id: str) -> bool:

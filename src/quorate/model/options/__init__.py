@@ -1,7 +1,7 @@
 """Every option of cluster, resources, operations and fence devices, declared once.
 
-Lookup, validation, the metadata that daemons and agents print, and the reference page come from these tables. The keys of
-quorate.toml are declared in `model.settings`.
+Lookup, validation, the metadata that daemons and agents print, and the reference page come from these tables. The keys
+of quorate.toml are declared in `model.settings`.
 """
 
 from __future__ import annotations

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from lxml import etree
 
-from ..reports import Place, Report, Severity
+from quorate.model.reports import Place, Report, Severity
+
 from .cluster import CLUSTER_OPTIONS
 from .fencing import FENCING_OPTIONS
 from .option import Option, OptionValue
@@ -40,7 +42,9 @@ def option_value(option: Option, given: Mapping[str, str]) -> OptionValue:
 def cluster_pairs(root: etree._Element) -> dict[str, str]:
     """The pairs of crm_config as written: those of cib-bootstrap-options first, then the others by score; sets with a
     rule are left out (whether it holds is the scheduler's question)."""
-    sets = [each for each in root.iterfind("configuration/crm_config/cluster_property_set") if each.find("rule") is None]
+    sets = [
+        each for each in root.iterfind("configuration/crm_config/cluster_property_set") if each.find("rule") is None
+    ]
     sets.sort(key=lambda each: (each.get("id") != _BOOTSTRAP, -_score(each.get("score"))))
     pairs: dict[str, str] = {}
     for each in sets:
@@ -75,7 +79,7 @@ def check_cluster_options(root: etree._Element) -> list[Report]:
         name, value = pair.get("name"), pair.get("value")
         if name is None or value is None:
             continue
-        place = Place(element="nvpair", id=pair.get("id"), line=pair.sourceline)
+        place = Place(element="nvpair", id=pair.get("id"), line=cast("int | None", pair.sourceline))
         option = CLUSTER.get(name)
         if option is None:
             message, remedy = f"cluster option {name!r} is not known", "remove it, or correct its name"
@@ -85,7 +89,11 @@ def check_cluster_options(root: etree._Element) -> list[Report]:
         try:
             option.parse(value)
         except ValueError as error:
-            remedy = f"until then the default {option.default} holds" if option.default is not None else "correct or remove it"
+            remedy = (
+                f"until then the default {option.default} holds"
+                if option.default is not None
+                else "correct or remove it"
+            )
             reports.append(Report(code="option-value", message=str(error), remedy=remedy, place=place,
                                   severity=Severity.WARNING, exit_code=78))  # fmt: skip
     return reports

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..time import parse_interval_ms
+from quorate.model.time import parse_interval_ms
 
 INFINITY = 1_000_000
 _TRUE = frozenset({"true", "on", "yes", "y", "1"})
@@ -30,7 +31,7 @@ class ValueKind(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """`default` is written as a user would write it; None means that nothing is set. `newer` names win over `name`
-    where both are set, `older` ones count only where neither is. `synonyms` maps further accepted values to listed ones."""
+    where both are set, `older` ones count only where neither is. `synonyms`: further values, for listed ones."""
 
     name: str
     kind: ValueKind
@@ -80,6 +81,10 @@ def parse_score(text: str) -> int:
     return word if word is not None else max(-INFINITY, min(INFINITY, int(text)))
 
 
+def _string(option: Option, text: str) -> str:
+    return text
+
+
 def _boolean(option: Option, text: str) -> bool:
     try:
         return parse_boolean(text)
@@ -125,8 +130,8 @@ def _select(option: Option, text: str) -> str:
     raise ValueError(f"{option.name}={text!r}: must be one of {', '.join(option.values)}")
 
 
-_PARSERS = {
-    ValueKind.STRING: lambda option, text: text,
+_PARSERS: dict[ValueKind, Callable[[Option, str], OptionValue]] = {
+    ValueKind.STRING: _string,
     ValueKind.INTEGER: _number,
     ValueKind.BOOLEAN: _boolean,
     ValueKind.TIME: _time,

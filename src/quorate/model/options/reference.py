@@ -11,14 +11,18 @@ _INTRODUCTION = """# Options
 
 This page is generated from `quorate.model.options`; `python -m quorate.model.options` prints it.
 
-Times are whole numbers with a unit (`100ms`, `30s`, `5min`, `2h`) or ISO 8601 durations (`PT5M`); without a unit they are
-seconds. Truth is `true`, `on`, `yes`, `y` or `1`. A score is a whole number or `INFINITY` with a sign.
+Times are whole numbers with a unit (`100ms`, `30s`, `5min`, `2h`) or ISO 8601 durations (`PT5M`); without a unit they
+are seconds. Truth is `true`, `on`, `yes`, `y` or `1`. A score is a whole number or `INFINITY` with a sign.
 """
 
 _SECTIONS = (
     ("Cluster options", "Set with `crm_attribute --type crm_config` or `crm configure property`.", CLUSTER_OPTIONS),
     ("Resource meta options", "Set in `meta_attributes`, for all resources in `rsc_defaults`.", RESOURCE_OPTIONS),
-    ("Operation options", "Set on `<op>` or in its `meta_attributes`, for all operations in `op_defaults`.", OPERATION_OPTIONS),
+    (
+        "Operation options",
+        "Set on `<op>` or in its `meta_attributes`, for all operations in `op_defaults`.",
+        OPERATION_OPTIONS,
+    ),
     ("Fence device options", "Instance attributes of resources of class stonith, for every agent.", FENCING_OPTIONS),
 )
 
