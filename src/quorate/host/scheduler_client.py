@@ -159,11 +159,10 @@ class SchedulerClient:
             error = f"the run took more than {self._limit:g} s and was ended"
             process = self._process
             self._drop()
-            if process:
-                try:
-                    os.kill(process, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass  # it ended by itself in this moment
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it ended by itself in this moment
         self._tell("error", "scheduler-died", {"cause": error})
         self._end(events.Scheduled(key=self._running.key, graph=None, error=error))
 
