@@ -65,7 +65,11 @@ class EngineNode:
     """One computer with its engine. `listener` gets what the engine tells its manager."""
 
     def __init__(
-        self, world: World, network: Network, configuration: EngineConfiguration, make_engine: EngineFactory
+        self,
+        world: World,
+        network: Network,
+        configuration: EngineConfiguration,
+        make_engine: EngineFactory = HeartbeatEngine,
     ) -> None:
         self.world = world
         self.network = network
@@ -76,12 +80,14 @@ class EngineNode:
         self.engine: HeartbeatEngine | None = None
         self.reports: dict[str, int] = {}
         self._make_engine = make_engine
+        self._births = world.births
         self._random = world.stream(f"engine{self.id}")
         self._stored_counter = 0
         self._incarnation = 0
         self._sequences: dict[str, int] = {}
         self._numbers = {link.name: link.number for link in configuration.links}
         self._gatekeeper = Gatekeeper(())
+        self._lives: dict[int, int] = {}  # of each peer, the latest life that the engine here has heard
         network.attach(self.id, self._on_datagram)
 
     # ---- life ---------------------------------------------------------------------------------------------------
@@ -96,6 +102,8 @@ class EngineNode:
         self._sequences = dict.fromkeys(self._numbers, 0)
         self._gatekeeper = Gatekeeper(tuple(n.id for n in self.configuration.nodes if int(n.id) != self.id))
         self.engine = self._make_engine(self.configuration)
+        self._lives = {}
+        self._births[self._incarnation] = self.computer.life
         self.handle(Started(incarnation=self._incarnation, counter_floor=self._stored_counter))
 
     def crash(self) -> None:
@@ -187,11 +195,23 @@ class EngineNode:
         if outcome.code is not None:
             self.handle(LinkTrouble(code=outcome.code, peer=source, link=link))
         if outcome.deliver:
+            self._check_life(header)
             self.handle(
                 PacketReceived(
                     link=link, peer=source, incarnation=header.incarnation, packet=packet, size=len(datagram)
                 )
             )
+
+
+    def _check_life(self, header: wire.Header) -> None:
+        """Ground truth: once the engine has heard one life of a peer, nothing of an earlier one may reach it."""
+        life = self._births[header.incarnation]
+        if life < self._lives.get(header.source, 0):
+            raise Violation(
+                f"at {self.world.now / SECOND:.3f} s, node {self.id}: a packet of life {life} of node {header.source} "
+                f"comes after life {self._lives[header.source]}"
+            )
+        self._lives[header.source] = life
 
 
 class StubManager:

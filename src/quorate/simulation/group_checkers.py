@@ -267,7 +267,8 @@ class GroupChecker:
             up_since = self._up_since.get(other)
             if up_since is None or up_since > paused_at or other in self._paused or other in self._woken:
                 continue
-            if not self._was_quiet(paused_at):
+            apart = [self._network.unreachable_since(*pair) for pair in ((node, other), (other, node))]
+            if not self._was_quiet(paused_at) or apart != [None, None]:
                 continue
             self._fail(
                 node,
@@ -300,12 +301,24 @@ class GroupChecker:
         for node, run in sorted(self._runs.items()):
             if run.pending:
                 self._fail(node, f"{len(run.pending)} submissions have no fate, first token {min(run.pending)}")
-            if run.early:
-                self._fail(node, f"{len(run.early)} entries stand at no place of the order, first {run.early[0]!r}")
             if run.position is not None and run.view is not None:
                 entries = len(self._orders[_key(run.view.id)].entries)
                 if run.position != entries:
                     self._fail(node, f"saw {run.position} of {entries} entries of view {run.view.id}")
+
+        self._compare_late_joiners()
+
+    def _compare_late_joiners(self) -> None:
+        """Members of a view in which no manager was from the beginning: who joined later must see what the first sees."""
+        late: dict[ViewKey, list[tuple[int, int, list[str]]]] = {}
+        for node, run in sorted(self._runs.items()):
+            if run.early and run.view is not None:
+                late.setdefault(_key(run.view.id), []).append((int(run.early[0].split()[1]), node, run.early))
+        for key, joiners in sorted(late.items()):
+            (_, first, reference), *others = sorted(joiners)
+            for _, node, entries in others:
+                if entries[0] not in reference or reference[reference.index(entries[0]) :] != entries:
+                    self._fail(node, f"does not see the same of view {key} as {first}")
 
     def _note(self, node: int, text: str) -> None:
         self._world.note(f"m{node}", text)

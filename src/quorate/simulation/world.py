@@ -32,6 +32,7 @@ class World:
         self.steps = 0
         self.digest = 0
         self.trace: deque[str] = deque(maxlen=TRACE_LINES)
+        self.births: dict[int, int] = {}  # random identities handed out -> which life of its computer
         self._queue: list[tuple[int, int, Action]] = []
         self._order = 0
         self._cancelled: set[int] = set()  # membership only

@@ -19,10 +19,11 @@ CLIQUES_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """What one node says: whom it hears (without itself), in which view it is."""
+    """What one node says: whom it hears (without itself), in which view it is, whether it comes back from a pause."""
 
     hears: frozenset[int]
     view: ViewKey
+    is_rejoining: bool = False
 
 
 def wanted_members(me: int, hearings: Mapping[int, Hearing]) -> tuple[int, ...]:
@@ -39,10 +40,11 @@ def _best_clique(nodes: list[int], hearings: Mapping[int, Hearing]) -> tuple[int
     neighbours = {
         a: frozenset(b for b in nodes if b != a and b in hearings[a].hears and a in hearings[b].hears) for a in nodes
     }
-    best: tuple[tuple[int, int, tuple[int, ...]], tuple[int, ...]] | None = None
+    best: tuple[tuple[int, int, int, tuple[int, ...]], tuple[int, ...]] | None = None
     for count, clique in enumerate(_maximal_cliques(frozenset(), frozenset(nodes), frozenset(), neighbours)):
         members = tuple(sorted(clique))
-        rank = (-len(members), -_incumbents(members, hearings), members)
+        rejoining = sum(hearings[node].is_rejoining for node in members)
+        rank = (-len(members), rejoining, -_incumbents(members, hearings), members)
         if best is None or rank < best[0]:
             best = (rank, members)
         if count >= CLIQUES_MAX:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from quorate.core.membership.clique import Hearing, wanted_members
 from quorate.core.membership.links import FailureDetector
 from quorate.model.ids import NodeId
-from quorate.model.wire import NO_KEY, Beat, Row, ViewKey
+from quorate.model.wire import FLAG_REFORM, NO_KEY, Beat, Row, ViewKey
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Neighbourhood:
 
     def on_beat(self, peer: NodeId, beat: Beat, now: int) -> bool:
         """Whether the peer's own word changed."""
-        hearing = Hearing(frozenset(beat.hears), beat.view)
+        hearing = Hearing(frozenset(beat.hears), beat.view, bool(beat.flags & FLAG_REFORM))
         known = self._own.get(peer)
         changed = known is None or known.hearing != hearing or known.flags != beat.flags
         self._own[peer] = _Word(hearing, beat.flags, now)
@@ -90,17 +90,17 @@ class Neighbourhood:
             del self._told[node]
             self.version += 1
 
-    def wanted(self, my_view: ViewKey) -> tuple[int, ...]:
+    def wanted(self, my_view: ViewKey, is_rejoining: bool) -> tuple[int, ...]:
         """The members of the view that this node should be in, sorted."""
-        state = (self.version, self._detector.version, my_view)
+        state = (self.version, self._detector.version, my_view, is_rejoining)
         if state != self._wanted_for:
             self._wanted_for = state
-            self._wanted = wanted_members(self._me, self._hearings(my_view))
+            self._wanted = wanted_members(self._me, self._hearings(my_view, is_rejoining))
         return self._wanted
 
-    def _hearings(self, my_view: ViewKey) -> dict[int, Hearing]:
+    def _hearings(self, my_view: ViewKey, is_rejoining: bool) -> dict[int, Hearing]:
         heard = self._detector.heard_peers
-        hearings = {int(self._me): Hearing(frozenset(heard), my_view)}
+        hearings = {int(self._me): Hearing(frozenset(heard), my_view, is_rejoining)}
         for node, word in sorted(self._told.items()):
             if node not in heard:
                 hearings[node] = word.hearing

@@ -97,7 +97,7 @@ class ViewChanges:
     def consider(self, now: int) -> None:
         """Looks whether a view change is due and whether it is this node's to propose."""
         self._neighbourhood.forgive(now)
-        wanted = self._neighbourhood.wanted(self._conversation.key)
+        wanted = self._neighbourhood.wanted(self._conversation.key, self.wants_reform)
         if wanted != self._wanted:
             self._wanted = wanted
             self._wanted_since = self._waiting_since = now

@@ -31,7 +31,7 @@ COORDINATOR_UNSTABLE_FREE = 12  # own blocks are sent half full below so many un
 MEMBER_OUTSTANDING_FREE = 4
 RESEND_PACKETS = 4
 REPAIR_BLOCKS = 48  # sent again for one request
-BEYOND_MAX = 512
+BEYOND_MAX = 256
 
 
 @dataclass(slots=True)
