@@ -74,11 +74,12 @@ class Child:
 
 
 class Supervisor:
-    def __init__(self, chosen: settings.Settings, config: Path, log: Log) -> None:
-        self._settings = chosen
-        self._places = places.places(chosen)
+    def __init__(
+        self, chosen: settings.Settings, log: Log, children: list[Child], shared: tuple[str, ...] = _SHARED
+    ) -> None:
         self._log = log
-        self._stamp = StampReader(self._places.stamp)
+        self._shared = shared
+        self._stamp = StampReader(places.places(chosen).stamp)
         self._stall_ns = chosen.manager_stall_ms * MILLISECOND
         self._awake_since = clock.now()
         self._checked_at = clock.now()
@@ -86,29 +87,20 @@ class Supervisor:
         self._stops = 0
         self._exit: int | None = None
         self._wakeups, self._waker = socket.socketpair()
-        engine = [sys.executable, "-P", "-m", "quorate.host.engine"]
-        engine += ["--config", str(config), "--parent", str(os.getpid())]
-        self._children = {
-            child.name: child
-            for child in (
-                Child("engine", engine),
-                Child("scheduler", lambda: _call("quorate.host.worker", chosen)),
-                Child("manager", lambda: _call("quorate.host.daemon", chosen)),
-                Child("tools", lambda: _serve_tools(config)),
-            )
-        }
+        self._children = {child.name: child for child in children}
 
     def run(self) -> int:
         """Until the node has left or nothing more can be done. Returns the exit code."""
         self._take_signals()
         self._log.write("notice", "started", {"process": "The node", "version": __version__})
         self._start(self._children["engine"])
-        for module in _SHARED:
+        for module in self._shared:
             importlib.import_module(module)
         gc.collect()
         gc.freeze()
-        for name in ("scheduler", "manager", "tools"):
-            self._start(self._children[name])
+        for child in self._children.values():
+            if child.name != "engine":
+                self._start(child)
         while self._exit is None:
             self._turn()
         self._end_all()
@@ -196,7 +188,8 @@ class Supervisor:
         if isinstance(child.program, list) and "--tolerant" not in child.program:
             child.program.append("--tolerant")
         if child.name == "manager":
-            _send(self._children["scheduler"].process, signal.SIGKILL)  # it may be busy for a manager that is gone
+            if "scheduler" in self._children:  # it may be busy for a manager that is gone
+                _send(self._children["scheduler"].process, signal.SIGKILL)
             if len(child.failed_at) > _MANAGER_FAILURES_MAX:
                 self._log.write("critical", "manager-fails", {"times": str(len(child.failed_at))})
                 self._exit = EXIT_INTERNAL
@@ -281,6 +274,17 @@ class Supervisor:
                     child.process = 0
 
 
+def children_of(chosen: settings.Settings, config: Path) -> list[Child]:
+    """The engine is a program of its own, the others are forks."""
+    engine = [sys.executable, "-P", "-m", "quorate.host.engine", "--config", str(config), "--parent", str(os.getpid())]
+    return [
+        Child("engine", engine),
+        Child("scheduler", lambda: _call("quorate.host.worker", chosen)),
+        Child("manager", lambda: _call("quorate.host.daemon", chosen)),
+        Child("tools", lambda: _serve_tools(config)),
+    ]
+
+
 def _call(module: str, chosen: settings.Settings) -> int:
     return int(importlib.import_module(module).run(chosen))
 
@@ -336,6 +340,6 @@ def run(config: str | None) -> int:
         log.write("warning", "settings", {"advice": warning})
     os.chdir("/")
     try:
-        return Supervisor(chosen, path, log).run()
+        return Supervisor(chosen, log, children_of(chosen, path)).run()
     finally:
         os.close(lock)

@@ -136,7 +136,9 @@ def test_members_of_the_group_may_ask_under_their_own_name_only(
     inside(test, tmp_path)
 
 
-@pytest.mark.parametrize("garbage", [b"\xff\xff\xff\xff", frames.frame(b"\xc1nonsense"), frames.frame(b"\x81\xa4type\xa1x")])
+@pytest.mark.parametrize(
+    "garbage", [b"\xff\xff\xff\xff", frames.frame(b"\xc1nonsense"), frames.frame(b"\x81\xa4type\xa1x")]
+)
 def test_garbage_gets_a_reply_that_says_so(tmp_path: Path, garbage: bytes) -> None:
     async def test(house: House) -> None:
         client = house.client()
