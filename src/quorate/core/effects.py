@@ -63,12 +63,13 @@ class SaveState:
     key: int
     promised: int
     position: entries.Position
-    cib: "Cib"
+    cib: Cib
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppendJournal:
-    """Append configuration entries (encoded `entries.Change`) with the position after each. Answer: `Saved(key)` after fsync."""
+    """Append configuration entries (encoded `entries.Change`) with the position after each. Answer: `Saved(key)`
+    after fsync."""
 
     key: int
     records: tuple[tuple[entries.Position, bytes], ...]
@@ -88,12 +89,13 @@ class SaveFork:
     """Keep what this node had and the cluster has not chosen: a file named in the report. No answer."""
 
     name: str
-    cib: "Cib"
+    cib: Cib
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveFacts:
-    """Keep `data` in the run directory (gone with the boot): what a restarted manager must know. Given back in `Started.facts`."""
+    """Keep `data` in the run directory (gone with the boot): what a restarted manager must know. Given back in
+    `Started.facts`."""
 
     data: bytes
 
@@ -105,7 +107,8 @@ class SaveFacts:
 class RunAgent:
     """Run one action of a resource agent (ocf, lsb, systemd, service). Answer: exactly one `AgentExited(key)`.
 
-    `key` is unique on this node for this manager's run. The driver writes the ledger before it executes, builds the environment (CONTRACT: OCF_*),
+    `key` is unique on this node for this manager's run. The driver writes the ledger before it executes, builds the
+    environment (CONTRACT: OCF_*),
     and at `timeout_ms` ends the whole process group (`AgentExited.timed_out`)."""
 
     key: str
@@ -122,7 +125,8 @@ class RunAgent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFenceAgent:
-    """Run a fence agent with `parameters` as k=v lines on standard input (action= included). Answer: `AgentExited(key)`."""
+    """Run a fence agent with `parameters` as k=v lines on standard input (action= included). Answer:
+    `AgentExited(key)`."""
 
     key: str
     agent: str  # fence_ipmilan, ...
@@ -153,7 +157,7 @@ class RunScheduler:
     """Schedule this CIB (serialised by the driver at once) as of the driver's wall time. Answer: `Scheduled(key)`."""
 
     key: int
-    cib: "Cib"
+    cib: Cib
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +179,21 @@ class StopNode:
 
 
 Effect = Union[
-    SetTimer, CancelTimer, Report, Log, ToEngine, SaveState, AppendJournal, SavePromise, SaveFork, SaveFacts, RunAgent, RunFenceAgent,
-    KillAgent, LoadMetadata, RunScheduler, Answer, StopNode,
+    SetTimer,
+    CancelTimer,
+    Report,
+    Log,
+    ToEngine,
+    SaveState,
+    AppendJournal,
+    SavePromise,
+    SaveFork,
+    SaveFacts,
+    RunAgent,
+    RunFenceAgent,
+    KillAgent,
+    LoadMetadata,
+    RunScheduler,
+    Answer,
+    StopNode,
 ]

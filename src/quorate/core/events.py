@@ -11,9 +11,11 @@ from quorate.model.graph import Graph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredState:
-    """What the disk held at the start: None where there was nothing. `report` names a damaged file that was passed over.
+    """What the disk held at the start: None where there was nothing. `report` names a damaged file that was passed
+    over.
 
-    `journal`: the changes since `cib`, encoded `entries.Change` with the position after each; `position` is that after all
+    `journal`: the changes since `cib`, encoded `entries.Change` with the position after each; `position` is that
+    after all
     of them."""
 
     promised: int
@@ -37,7 +39,8 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WallClock:
-    """The driver's wall time, given before events whose handling stamps status (monotonic enough: never used to decide safety)."""
+    """The driver's wall time, given before events whose handling stamps status (monotonic enough: never used to
+    decide safety)."""
 
     wall: int
 
@@ -54,7 +57,8 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A SaveState, SavePromise or AppendJournal is durable; `error` if it is not (disk full: this node must not acknowledge)."""
+    """A SaveState, SavePromise or AppendJournal is durable; `error` if it is not (disk full: this node must not
+    acknowledge)."""
 
     key: int
     error: str = ""
@@ -62,10 +66,13 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentExited:
-    """An agent's action is over. `rc` is the OCF exit code (LSB and systemd already mapped). Exactly one per RunAgent/RunFenceAgent.
+    """An agent's action is over. `rc` is the OCF exit code (LSB and systemd already mapped). Exactly one per
+    RunAgent/RunFenceAgent.
 
-    `timed_out`: ended by its timeout. `killed`: by KillAgent. `missing`: the agent is not installed. `alive`: its process group could not be ended within the
-    grace: what it does is unknown. `reason`: last ocf-exit-reason; `output`: bounded standard output (fence lists, metadata), `errors`: bounded standard error."""
+    `timed_out`: ended by its timeout. `killed`: by KillAgent. `missing`: the agent is not installed. `alive`: its
+    process group could not be ended within the
+    grace: what it does is unknown. `reason`: last ocf-exit-reason; `output`: bounded standard output (fence lists,
+    metadata), `errors`: bounded standard error."""
 
     key: str
     rc: int
@@ -91,7 +98,8 @@ class MetadataLoaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduled:
-    """The answer to RunScheduler: the graph, or None with the error. `messages`: warnings for people. `input_name`: where the driver kept the input, for people."""
+    """The answer to RunScheduler: the graph, or None with the error. `messages`: warnings for people. `input_name`:
+    where the driver kept the input, for people."""
 
     key: int
     graph: Graph | None
@@ -140,7 +148,8 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """An entry is committed (once for each entry that gets there, in order). Side effects may run now, rights permitting."""
+    """An entry is committed (once for each entry that gets there, in order). Side effects may run now, rights
+    permitting."""
 
     entry: entries.Entry
     view_index: int
@@ -157,7 +166,8 @@ class EntryLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """What this node may do now (see core/quorum). `quorate` as in have-quorum; `why`: code of the reason for each missing right."""
+    """What this node may do now (see core/quorum). `quorate` as in have-quorum; `why`: code of the reason for each
+    missing right."""
 
     keep: bool
     fence: bool
@@ -172,7 +182,8 @@ class Rights:
 class Situation:
     """The standing facts after each synchronisation, given to every machine of the manager when one of them changes.
 
-    Names sorted. `online`: synced members. `absent`: known nodes that are not members. `graced`: absent managers of live
+    Names sorted. `online`: synced members. `absent`: known nodes that are not members. `graced`: absent managers of
+    live
     nodes whose grace has not run out (counted as online, nothing moves). `dc`: None while synchronising."""
 
     view: group.View | None
@@ -188,6 +199,16 @@ class Situation:
 
 
 Event = Union[
-    Started, WallClock, FromEngine, TimerFired, Saved, AgentExited, MetadataLoaded, Scheduled, Asked, ClientGone, StopAsked,
+    Started,
+    WallClock,
+    FromEngine,
+    TimerFired,
+    Saved,
+    AgentExited,
+    MetadataLoaded,
+    Scheduled,
+    Asked,
+    ClientGone,
+    StopAsked,
 ]
 Inner = Union[Applied, Committed, EntryLost, Situation]

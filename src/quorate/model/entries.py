@@ -1,8 +1,10 @@
 """What the managers of one cluster tell each other in the agreed order.
 
-Two kinds. *Synchronisation* messages (`Hello`, `Snapshot`, `Synced`, `Ack`, `Proceed`, `Part`) establish a common starting state for
+Two kinds. *Synchronisation* messages (`Hello`, `Snapshot`, `Synced`, `Ack`, `Proceed`, `Part`) establish a common
+starting state for
 each view and tell how far each member has come. *Entries* change the replicated state: every member applies them in
-the agreed order, with the same outcome. An entry is committed by the rule in `core/replication`; side effects (running an
+the agreed order, with the same outcome. An entry is committed by the rule in `core/replication`; side effects
+(running an
 agent, fencing) happen only then.
 
 All are msgspec values with short tags; `encode` and `decode` are the only codec. Names of nodes, not numbers, stand in
@@ -92,7 +94,8 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
 
 
 class Proceed(msgspec.Struct, frozen=True, kw_only=True, tag="proceed"):
-    """The deadline for hellos is over: the view starts without those members in `without` that have not spoken by now."""
+    """The deadline for hellos is over: the view starts without those members in `without` that have not spoken by
+    now."""
 
     view: ViewId
     without: tuple[int, ...]  # node ids
@@ -127,7 +130,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
 
 
 class AttributeUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="attribute"):
-    """Set (`value`) or delete (None) a transient node attribute. `pattern`: names are a regular expression (delete only)."""
+    """Set (`value`) or delete (None) a transient node attribute. `pattern`: names are a regular expression (delete
+    only)."""
 
     request: str
     node: str
@@ -210,7 +214,8 @@ class ActionResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
 
 
 class HistoryCleared(msgspec.Struct, frozen=True, kw_only=True, tag="clear"):
-    """Forget operations and failures: cleanup (failures only), refresh (all), delete of a removed resource, fail counts.
+    """Forget operations and failures: cleanup (failures only), refresh (all), delete of a removed resource, fail
+    counts.
 
     None means all. The controller's `lrm_delete` and `clear_failcount`, and crm_resource's cleanup and refresh."""
 
@@ -225,7 +230,8 @@ class HistoryCleared(msgspec.Struct, frozen=True, kw_only=True, tag="clear"):
 
 
 class FenceRequest(msgspec.Struct, frozen=True, kw_only=True, tag="fence"):
-    """Power a node off or reboot it (or "on" for unfencing), run by `executor` with `devices` in turn until one level works.
+    """Power a node off or reboot it (or "on" for unfencing), run by `executor` with `devices` in turn until one
+    level works.
 
     Names the target's boot id: a newer authenticated boot id voids it. `cause` is kept for history and explanation."""
 
@@ -269,7 +275,8 @@ class ManagerLapsed(msgspec.Struct, frozen=True, kw_only=True, tag="lapsed"):
 
 
 class PeerLapsed(msgspec.Struct, frozen=True, kw_only=True, tag="peer-lapsed"):
-    """By the DC: an absent node's right has lapsed by the rule named in `cause` (stonith-enabled=false, lease, watchdog)."""
+    """By the DC: an absent node's right has lapsed by the rule named in `cause` (stonith-enabled=false, lease,
+    watchdog)."""
 
     node: str
     boot_id: str

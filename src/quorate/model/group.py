@@ -74,7 +74,8 @@ class LinkChanged(msgspec.Struct, frozen=True, kw_only=True, tag="link"):
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, tag="diagnosis"):
     """Something about the wire that explains trouble: code and fields, rate limited by the engine.
 
-    Codes: "wrong-key", "foreign-cluster", "replay", "one-way", "version", "duplicate-id", "garbage", "address-mismatch",
+    Codes: "wrong-key", "foreign-cluster", "replay", "one-way", "version", "duplicate-id", "garbage",
+    "address-mismatch",
     "paused" (fields: gap_ms), "send-error".
     """
 

@@ -27,7 +27,8 @@ class CibQuery(_Request, tag="cib-query"):
 
 
 class CibChange(_Request, tag="cib-change"):
-    """A configuration (or status) operation as in `model.cib.Operation`. `request`: client-made id, so that a client whose
+    """A configuration (or status) operation as in `model.cib.Operation`. `request`: client-made id, so that a client
+    whose
     answer was lost can ask with `Fate`. `forced`: write without quorum, as a named fork."""
 
     request: str
@@ -159,7 +160,8 @@ class Subscribe(_Request, tag="subscribe"):
 
 
 Request = Union[
-    CibQuery, CibChange, AttributeSet, AttributeQuery, StatusQuery, FenceAsked, FenceConfirmed, FenceDevices, FenceHistory,
+    CibQuery, CibChange, AttributeSet, AttributeQuery, StatusQuery, FenceAsked, FenceConfirmed, FenceDevices,
+    FenceHistory,
     ClearHistory, ResourceFail, NodeRemove, Shutdown, Fate, WaitIdle, Metadata, Agents, Subscribe,
 ]
 
@@ -224,7 +226,8 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusReply(msgspec.Struct, frozen=True, kw_only=True, tag="status-reply"):
-    """`rights` in {"keep", "fence", "write", "take-over"}; `banners`: sentences that must stand at the top of any status
+    """`rights` in {"keep", "fence", "write", "take-over"}; `banners`: sentences that must stand at the top of any
+    status
     (fencing switched off, no arbiter, forked configuration, ...)."""
 
     serial: int
@@ -247,7 +250,7 @@ class StatusReply(msgspec.Struct, frozen=True, kw_only=True, tag="status-reply")
     links: tuple[LinkState, ...] = ()
     fences: tuple[FenceRecord, ...] = ()
     banners: tuple[str, ...] = ()
-    controller_state: str = ""  # Pacemaker's names: S_IDLE, S_TRANSITION_ENGINE, S_POLICY_ENGINE, S_NOT_DC, S_ELECTION, S_PENDING, S_INTEGRATION
+    controller_state: str = ""  # Pacemaker's names: S_IDLE, S_TRANSITION_ENGINE, S_NOT_DC, ...
     configuration_synced: bool = False
 
 

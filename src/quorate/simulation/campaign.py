@@ -1,6 +1,7 @@
 """Many seeds: `quorate simulate`. Draws each seed's plan, runs it, counts what it covered, and tells of a violation.
 
-Decided here: how a seed becomes a plan (swarm: each seed draws from a random subset of the fault kinds), how the work is
+Decided here: how a seed becomes a plan (swarm: each seed draws from a random subset of the fault kinds), how the
+work is
 shared over processes, what is printed.
 """
 
@@ -24,7 +25,9 @@ from .mutants import MUTANTS, planted
 SIZES = (2, 3, 5)
 
 
-def plan_for(seed: int, sizes: Sequence[int] = SIZES, kinds: Sequence[str] = tuple(FAULTS), trouble_s: int = 120) -> Plan:
+def plan_for(
+    seed: int, sizes: Sequence[int] = SIZES, kinds: Sequence[str] = tuple(FAULTS), trouble_s: int = 120
+) -> Plan:
     """The plan of a seed: a function of the seed and the options alone."""
     luck = random.Random(f"plan/{seed}")
     size = luck.choice(tuple(sizes))
@@ -33,7 +36,9 @@ def plan_for(seed: int, sizes: Sequence[int] = SIZES, kinds: Sequence[str] = tup
     return Plan(size=size, trouble_ns=trouble_s * SECOND, kinds=tuple(subset), two_node=size == 2, policy=policy)
 
 
-def run_seed(seed: int, sizes: Sequence[int] = SIZES, kinds: Sequence[str] = tuple(FAULTS), mutant: str = "") -> Outcome:
+def run_seed(
+    seed: int, sizes: Sequence[int] = SIZES, kinds: Sequence[str] = tuple(FAULTS), mutant: str = ""
+) -> Outcome:
     plan = plan_for(seed, sizes, kinds)
     if not mutant:
         return SimulatedCluster(seed, plan).run()
@@ -74,13 +79,17 @@ def tell(outcome: Outcome, lines: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="quorate simulate", description="Run whole clusters in virtual time with faults drawn from seeds.")
+    parser = argparse.ArgumentParser(
+        prog="quorate simulate", description="Run whole clusters in virtual time with faults drawn from seeds."
+    )
     parser.add_argument("--seeds", type=int, default=100, metavar="N", help="how many seeds (default 100)")
     parser.add_argument("--first", type=int, default=1, metavar="SEED", help="the first seed (default 1)")
     parser.add_argument("--nodes", default="2,3,5", help="sizes to draw from (default 2,3,5)")
     parser.add_argument("--faults", default=",".join(FAULTS), help="kinds of faults: " + ", ".join(FAULTS))
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one seed and print its trace")
-    parser.add_argument("--trace", type=int, default=60, metavar="LINES", help="lines of trace for a violation (default 60)")
+    parser.add_argument(
+        "--trace", type=int, default=60, metavar="LINES", help="lines of trace for a violation (default 60)"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
     parser.add_argument("--mutants", action="store_true", help="plant each known bug in turn; every one must be caught")
     parser.add_argument("--mutant", default="", help="plant this bug: " + ", ".join(MUTANTS))
@@ -122,13 +131,16 @@ def _mutants(seeds: Sequence[int], sizes: Sequence[int], jobs: int) -> int:
             print(f"{name:28} ESCAPED {len(seeds)} seeds  ({mutant.text})", flush=True)
         else:
             print(
-                f"{name:28} caught by seed {outcome.seed:4} in {time.monotonic() - began:5.1f} s: {outcome.violation[:100]}", flush=True
+                f"{name:28} caught by seed {outcome.seed:4} in {time.monotonic() - began:5.1f} s: {outcome.violation[:100]}",
+                flush=True,
             )
     print(f"{len(MUTANTS) - len(escaped)} of {len(MUTANTS)} planted bugs caught")
     return 1 if escaped else 0
 
 
-def _campaign(seeds: Sequence[int], sizes: Sequence[int], kinds: Sequence[str], mutant: str, jobs: int, lines: int) -> int:
+def _campaign(
+    seeds: Sequence[int], sizes: Sequence[int], kinds: Sequence[str], mutant: str, jobs: int, lines: int
+) -> int:
     began = time.monotonic()
     faults: Counter[str] = Counter()
     virtual = steps = starts = fencings = acknowledged = 0
@@ -149,8 +161,12 @@ def _campaign(seeds: Sequence[int], sizes: Sequence[int], kinds: Sequence[str], 
             print(f"\r{done}/{len(seeds)} seeds, {len(bad)} violations", end="", file=sys.stderr, flush=True)
     wall = time.monotonic() - began
     print(f"{len(seeds)} seeds of {', '.join(map(str, sizes))} nodes: {len(bad)} violations")
-    print(f"virtual time {virtual / 3600:.1f} h in {wall:.0f} s of real time ({virtual / max(wall, 0.001):.0f} times as fast), {steps} steps")
-    print(f"starts {starts}, fencings {fencings}, acknowledged changes {acknowledged}, digest of all traces {digest:08x}")
+    print(
+        f"virtual time {virtual / 3600:.1f} h in {wall:.0f} s of real time ({virtual / max(wall, 0.001):.0f} times as fast), {steps} steps"
+    )
+    print(
+        f"starts {starts}, fencings {fencings}, acknowledged changes {acknowledged}, digest of all traces {digest:08x}"
+    )
     print("faults: " + ", ".join(f"{kind} {faults[kind]}" for kind in sorted(kinds)))
     if bad:
         print("seeds with violations: " + " ".join(str(outcome.seed) for outcome in bad))

@@ -1,7 +1,9 @@
 """A whole cluster in virtual time: N nodes, their wires, fence devices, a client outside, and the faults of one seed.
 
-Decided here: which faults happen when (from the seed), what a run's phases are, and what must hold. A run has three phases: the
-cluster forms and is configured; trouble, with faults drawn at random; peace, in which everything heals and the cluster must
+Decided here: which faults happen when (from the seed), what a run's phases are, and what must hold. A run has three
+phases: the
+cluster forms and is configured; trouble, with faults drawn at random; peace, in which everything heals and the
+cluster must
 converge within a bound. Safety is checked at each change of the ground truth, all through.
 """
 
@@ -117,7 +119,9 @@ class SimulatedCluster:
             cluster="simulated",
             node=NodeId(machines[name].id),
             nodes=tuple(NodeConfiguration(id=NodeId(m.id), name=m.name) for m in machines.values()),
-            links=tuple(LinkConfiguration(name=link, number=i, kind=LinkKind.UDP, peers=peers) for i, link in enumerate(LINKS)),
+            links=tuple(
+                LinkConfiguration(name=link, number=i, kind=LinkKind.UDP, peers=peers) for i, link in enumerate(LINKS)
+            ),
         )
 
     def _manager_settings(self, name: str, machines: dict[str, Machine]) -> ManagerConfiguration:
@@ -165,7 +169,11 @@ class SimulatedCluster:
             window.accept(sequence)
             node.receive(
                 engine_ev.PacketReceived(
-                    link=link, peer=NodeId(source), incarnation=incarnation, packet=wire.decode(data[24:]), size=len(data)
+                    link=link,
+                    peer=NodeId(source),
+                    incarnation=incarnation,
+                    packet=wire.decode(data[24:]),
+                    size=len(data),
                 )
             )
 
@@ -223,15 +231,24 @@ class SimulatedCluster:
         open_requests = [f.request for f in manager.state.fences.values() if f.request.target == target and f.is_open]
         if not any(request.cause for request in open_requests):
             raise Violation("no-cause", f"{by} fences {target} and no request says why")
-        if self.world.now - max(self.last_trouble[target], self.last_trouble.get("*", -(10**18))) > 90 * SECOND and not self.faults.fail:
-            raise Violation("needless-fencing", f"{by} fences {target}, which has had no trouble: {open_requests[0].cause}")
+        if (
+            self.world.now - max(self.last_trouble[target], self.last_trouble.get("*", -(10**18))) > 90 * SECOND
+            and not self.faults.fail
+        ):
+            raise Violation(
+                "needless-fencing", f"{by} fences {target}, which has had no trouble: {open_requests[0].cause}"
+            )
 
     def observe(self, node: str, effect: fx.Effect) -> None:
         if isinstance(effect, fx.Report) and effect.severity not in ("debug",):
             fields = " ".join(f"{key}={value}" for key, value in effect.fields.items())
             self.world.note(node, f"{effect.severity} {effect.code} {fields}")
         elif isinstance(effect, (fx.RunAgent, fx.RunFenceAgent)):
-            what = f"{effect.resource} {effect.operation}" if isinstance(effect, fx.RunAgent) else f"fence {effect.action} {effect.parameters.get('port')}"
+            what = (
+                f"{effect.resource} {effect.operation}"
+                if isinstance(effect, fx.RunAgent)
+                else f"fence {effect.action} {effect.parameters.get('port')}"
+            )
             self.world.note(node, f"runs {what}")
 
     def answered(self, node: str, client: int, answer: protocol.Answer) -> None:
@@ -252,23 +269,37 @@ class SimulatedCluster:
         self.nodes[node].ask(
             1,
             protocol.CibChange(
-                serial=self._serial, request=f"request-{self._serial}", client="simulated", kind="modify", section="crm_config",
-                xml=xml.encode(), allow_create=True,
+                serial=self._serial,
+                request=f"request-{self._serial}",
+                client="simulated",
+                kind="modify",
+                section="crm_config",
+                xml=xml.encode(),
+                allow_create=True,
             ),
         )
 
     def _configure(self) -> None:
-        """The administrator's configuration, through the node that is there first; asked again until it is acknowledged."""
+        """The administrator's configuration, through the node that is there first; asked again until it is
+        acknowledged."""
         if "configured" in self.acknowledged:
             return
-        node = next((n for _, n in sorted(self.nodes.items()) if n.manager is not None and n.manager.situation.rights.write), None)
+        node = next(
+            (n for _, n in sorted(self.nodes.items()) if n.manager is not None and n.manager.situation.rights.write),
+            None,
+        )
         if node is not None:
             self._serial += 1
             self._asked[self._serial] = "configured"
             node.ask(
                 1,
                 protocol.CibChange(
-                    serial=self._serial, request="configure", client="simulated", kind="replace", section="configuration", xml=self.configuration.xml
+                    serial=self._serial,
+                    request="configure",
+                    client="simulated",
+                    kind="replace",
+                    section="configuration",
+                    xml=self.configuration.xml,
                 ),
             )
         self.clock.after(2 * SECOND, self._configure)
@@ -286,7 +317,9 @@ class SimulatedCluster:
             import traceback
 
             place = traceback.extract_tb(error.__traceback__)[-1]
-            self.outcome.violation = f"exception: {type(error).__name__}: {error} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
+            self.outcome.violation = (
+                f"exception: {type(error).__name__}: {error} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
+            )
         self.outcome.virtual_s = self.world.now / SECOND
         self.outcome.steps = self.world.steps
         self.outcome.starts = self.ground.starts
@@ -320,7 +353,8 @@ class SimulatedCluster:
         self.in_trouble = False
 
     def _peace(self) -> None:
-        """Everything heals: the wires, the devices, the agents; an operator switches on what is off and cleans up failures."""
+        """Everything heals: the wires, the devices, the agents; an operator switches on what is off and cleans up
+        failures."""
         self.world.note("peace", "everything heals")
         self.network.heal()
         self.faults.fail = self.faults.slow = 0.0
@@ -334,7 +368,11 @@ class SimulatedCluster:
         self.clock.after(15 * SECOND, self._switch_on)
         self.clock.after(30 * SECOND, self._clean_up)
         self.clock.after(45 * SECOND, self._switch_on)
-        self._await(lambda: self.world.now % SECOND == 0 and False or not self.unsettled(), self.world.now + PEACE_NS, "the cluster does not converge")
+        self._await(
+            lambda: self.world.now % SECOND == 0 and False or not self.unsettled(),
+            self.world.now + PEACE_NS,
+            "the cluster does not converge",
+        )
         self._check_at_rest()
 
     def _switch_on(self) -> None:
@@ -345,7 +383,9 @@ class SimulatedCluster:
                 node.boot()
 
     def _clean_up(self) -> None:
-        node = next((n for _, n in sorted(self.nodes.items()) if n.manager is not None and n.manager.situation.synced), None)
+        node = next(
+            (n for _, n in sorted(self.nodes.items()) if n.manager is not None and n.manager.situation.synced), None
+        )
         if node is not None:
             self._serial += 1
             node.ask(1, protocol.ClearHistory(serial=self._serial, request=f"cleanup-{self._serial}"))

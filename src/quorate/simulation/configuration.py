@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedConfiguration:
-    """`xml`: the configuration section. `exclusive`: instances that may be active on one node only. `wanted`: how many nodes
+    """`xml`: the configuration section. `exclusive`: instances that may be active on one node only. `wanted`: how
+    many nodes
     each instance is active on when everything is well."""
 
     xml: bytes

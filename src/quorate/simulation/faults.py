@@ -1,4 +1,5 @@
-"""The kinds of faults, each a function of the cluster and its luck. It returns what it did, or "" if it could do nothing."""
+"""The kinds of faults, each a function of the cluster and its luck. It returns what it did, or "" if it could do
+nothing."""
 
 from __future__ import annotations
 
@@ -149,7 +150,9 @@ def agent_trouble(cluster: SimulatedCluster, luck: random.Random) -> str:
 
 def service_dies(cluster: SimulatedCluster, luck: random.Random) -> str:
     """A service ends by itself; its monitor must find out."""
-    candidates = [(name, resource) for name, node in sorted(cluster.nodes.items()) for resource in sorted(node.machine.services)]
+    candidates = [
+        (name, resource) for name, node in sorted(cluster.nodes.items()) for resource in sorted(node.machine.services)
+    ]
     if not candidates:
         return ""
     name, resource = luck.choice(candidates)
@@ -171,7 +174,8 @@ def device_trouble(cluster: SimulatedCluster, luck: random.Random) -> str:
 
 
 def device_lies(cluster: SimulatedCluster, luck: random.Random) -> str:
-    """The device says off and does nothing. What follows for the liar's node cannot be prevented, only bounded to it."""
+    """The device says off and does nothing. What follows for the liar's node cannot be prevented, only bounded to
+    it."""
     cluster.device.lie = 0.5
     duration = luck.randint(5, 20) * SECOND
 

@@ -1,6 +1,7 @@
 """Ground truth: machines, their power, and what really runs on them, whatever the cluster believes.
 
-A `Machine` has boots; a boot has services that are active in it. Agents' actions change services; losing power ends them.
+A `Machine` has boots; a boot has services that are active in it. Agents' actions change services; losing power ends
+them.
 The checkers read this and nothing else when they ask whether a service had two owners.
 """
 
@@ -13,7 +14,8 @@ from quorate.model.entries import Position
 
 @dataclass(slots=True)
 class Disk:
-    """What survives a loss of power: durable writes only. A write under way is lost or kept whole (the real storage cuts a
+    """What survives a loss of power: durable writes only. A write under way is lost or kept whole (the real storage
+    cuts a
     torn tail; that is its own test's business)."""
 
     promised: int = 0
@@ -85,7 +87,9 @@ class Ground:
         self.starts = 0
 
     def owners(self, resource: str) -> list[str]:
-        return [name for name, machine in sorted(self.machines.items()) if machine.is_on and resource in machine.services]
+        return [
+            name for name, machine in sorted(self.machines.items()) if machine.is_on and resource in machine.services
+        ]
 
     def activate(self, machine: Machine, resource: str, now: int) -> None:
         """A service becomes active: the moment of truth for exclusiveness."""

@@ -18,7 +18,7 @@ from quorate.core.messaging import events as engine_ev
 from quorate.core.messaging.configuration import EngineConfiguration
 from quorate.core.messaging.engine import HeartbeatEngine
 from quorate.core.node import Manager, ManagerConfiguration
-from quorate.core.scheduler import schedule
+from quorate.core import scheduler
 from quorate.model import group, protocol, wire
 from quorate.model.entries import Position
 from quorate.model.ids import MILLISECOND, SECOND, NodeId
@@ -67,7 +67,8 @@ class Surroundings(Protocol):
 
 @dataclass(slots=True)
 class _Process:
-    """A process of the node: `run` counts its starts (events for an older run are dropped), `stopped_until` is SIGSTOP."""
+    """A process of the node: `run` counts its starts (events for an older run are dropped), `stopped_until` is
+    SIGSTOP."""
 
     run: int = 0
     alive: bool = False
@@ -80,7 +81,11 @@ class SimulatedNode:
     """One node. `boot`, `power_off`, `kill_manager`, `stop_process` are the faults; the rest runs by itself."""
 
     def __init__(
-        self, machine: Machine, around: Surroundings, engine: EngineConfiguration, manager: ManagerConfiguration,
+        self,
+        machine: Machine,
+        around: Surroundings,
+        engine: EngineConfiguration,
+        manager: ManagerConfiguration,
         make_engine: Callable[[EngineConfiguration], HeartbeatEngine] = HeartbeatEngine,
         make_manager: Callable[[ManagerConfiguration], Manager] = Manager,
     ) -> None:
@@ -122,7 +127,8 @@ class SimulatedNode:
         self.engine = self.manager = None
 
     def kill_manager(self) -> None:
-        """kill -9: services stay, agents become orphans until the next run ends them; the supervisor starts it again."""
+        """kill -9: services stay, agents become orphans until the next run ends them; the supervisor starts it
+        again."""
         if not self.manager_process.alive:
             return
         self._end(self.manager_process)
@@ -184,16 +190,13 @@ class SimulatedNode:
         process.alive = True
         self.engine = self._make_engine(self.engine_configuration)
         self.engine_incarnation = self.machine.id << 64 | self.machine.boot << 32 | self._incarnations
-        started = engine_ev.Started(
-            incarnation=self.engine_incarnation, counter_floor=self.machine.disk.counter
-        )
+        started = engine_ev.Started(incarnation=self.engine_incarnation, counter_floor=self.machine.disk.counter)
         self._to_engine(started)
 
     def _restart_engine(self, boot: int) -> None:
         if self.machine.is_on and self.machine.boot == boot and not self.engine_process.alive and not self.departed:
             self._start_engine()
             if self.manager is not None:
-                self._to_engine(engine_ev.ManagerBack())
                 self._to_engine(engine_ev.ManagerRequest(request=group.Join(incarnation=self._manager_incarnation)))
 
     def _start_manager(self, boot: int) -> None:
@@ -212,10 +215,13 @@ class SimulatedNode:
         stored = ev.StoredState(
             promised=disk.promised, position=disk.position, cib=disk.cib, journal=tuple(disk.journal)
         )
-        self._to_engine(engine_ev.ManagerBack())
         self._to_manager(
             ev.Started(
-                boot_id=machine.boot_id, incarnation=self._manager_incarnation, stored=stored, wall=self._wall(), facts=machine.facts
+                boot_id=machine.boot_id,
+                incarnation=self._manager_incarnation,
+                stored=stored,
+                wall=self._wall(),
+                facts=machine.facts,
             )
         )
 
@@ -225,7 +231,7 @@ class SimulatedNode:
     def _wall(self) -> int:
         return WALL_EPOCH + self.around.clock.now // SECOND
 
-    # ---- the engine's driver --------------------------------------------------------------------------------------------
+    # ---- the engine's driver ---------------------------------------------------------------------
 
     def _guarded(self, process: _Process, action: Callable[[], None]) -> None:
         """Run now, or when the process wakes, or never if it is dead."""
@@ -283,7 +289,7 @@ class SimulatedNode:
         del process.timers[name]
         self._to_engine(engine_ev.TimerFired(name=name))
 
-    # ---- the manager's driver -------------------------------------------------------------------------------------------
+    # ---- the manager's driver --------------------------------------------------------------------
 
     def _to_manager(self, event: ev.Event) -> None:
         def run() -> None:
@@ -328,7 +334,11 @@ class SimulatedNode:
                 run = self.engine_process.run
                 clock.after(
                     50_000,
-                    lambda: self._to_engine(engine_ev.ManagerRequest(request=request)) if self.engine_process.run == run else None,
+                    lambda: (
+                        self._to_engine(engine_ev.ManagerRequest(request=request))
+                        if self.engine_process.run == run
+                        else None
+                    ),
                 )
             case fx.SaveState() | fx.SavePromise() | fx.AppendJournal():
                 self._save(effect)
@@ -379,15 +389,19 @@ class SimulatedNode:
             if effect.how == "reboot":
                 self.around.clock.after(8 * SECOND, self.boot)
 
-    # ---- disk -----------------------------------------------------------------------------------------------------------
+    # ---- disk ------------------------------------------------------------------------------------
 
     def _save(self, effect: fx.SaveState | fx.SavePromise | fx.AppendJournal) -> None:
         """Durable after a moment; a crash before that loses it."""
         data = effect.cib.serialize() if isinstance(effect, fx.SaveState) else b""
         run, boot = self.manager_process.run, self.machine.boot
-        self.around.clock.after(self.around.between(200_000, 4 * MILLISECOND), lambda: self._saved(effect, data, run, boot))
+        self.around.clock.after(
+            self.around.between(200_000, 4 * MILLISECOND), lambda: self._saved(effect, data, run, boot)
+        )
 
-    def _saved(self, effect: fx.SaveState | fx.SavePromise | fx.AppendJournal, data: bytes, run: int, boot: int) -> None:
+    def _saved(
+        self, effect: fx.SaveState | fx.SavePromise | fx.AppendJournal, data: bytes, run: int, boot: int
+    ) -> None:
         machine = self.machine
         if not machine.is_on or machine.boot != boot:
             return
@@ -411,14 +425,16 @@ class SimulatedNode:
                 disk.journal.extend(effect.records)
         self._to_manager(ev.Saved(key=effect.key))
 
-    # ---- scheduler, agents ------------------------------------------------------------------------------------------------
+    # ---- scheduler, agents -----------------------------------------------------------------------
 
     def _schedule(self, effect: fx.RunScheduler) -> None:
         import lxml.etree as etree
 
         root = etree.fromstring(effect.cib.serialize())
-        result = schedule(root, self._wall())
-        self._later(self.around.between(5 * MILLISECOND, 60 * MILLISECOND), ev.Scheduled(key=effect.key, graph=result.graph))
+        result = scheduler.schedule(root, self._wall())
+        self._later(
+            self.around.between(5 * MILLISECOND, 60 * MILLISECOND), ev.Scheduled(key=effect.key, graph=result.graph)
+        )
 
     def _run_agent(self, effect: fx.RunAgent) -> None:
         """An action takes some time; a start is true from somewhere within, a stop at its end."""
@@ -426,14 +442,28 @@ class SimulatedNode:
         now = around.clock.now
         slow = around.chance(around.faults.slow)
         fails = around.chance(around.faults.fail) and effect.operation != "monitor"
-        duration = effect.timeout_ms * MILLISECOND + SECOND if slow else around.between(5 * MILLISECOND, 300 * MILLISECOND)
-        running = Running(key=effect.key, resource=effect.resource, operation=effect.operation, began_at=now, manager_run=self.manager_process.run)
+        duration = (
+            effect.timeout_ms * MILLISECOND + SECOND if slow else around.between(5 * MILLISECOND, 300 * MILLISECOND)
+        )
+        running = Running(
+            key=effect.key,
+            resource=effect.resource,
+            operation=effect.operation,
+            began_at=now,
+            manager_run=self.manager_process.run,
+        )
         machine.agents[effect.key] = running
         boot = machine.boot
         if effect.operation in ("start", "promote") and not (fails and around.chance(0.5)):
-            around.clock.after(around.between(0, min(duration, effect.timeout_ms * MILLISECOND)), lambda: self._becomes_active(running, boot))
+            around.clock.after(
+                around.between(0, min(duration, effect.timeout_ms * MILLISECOND)),
+                lambda: self._becomes_active(running, boot),
+            )
         timeout = effect.timeout_ms * MILLISECOND
-        around.clock.after(min(duration, timeout), lambda: self._agent_ends(effect, running, boot, fails=fails, timed_out=duration > timeout))
+        around.clock.after(
+            min(duration, timeout),
+            lambda: self._agent_ends(effect, running, boot, fails=fails, timed_out=duration > timeout),
+        )
 
     def _is_current(self, running: Running, boot: int) -> bool:
         return self.machine.is_on and self.machine.boot == boot and self.machine.agents.get(running.key) is running
@@ -460,7 +490,10 @@ class SimulatedNode:
         elif effect.operation == "monitor":
             rc = 0 if active else 7
         exited = ev.AgentExited(
-            key=effect.key, rc=rc, timed_out=timed_out, started_at=self._wall(),
+            key=effect.key,
+            rc=rc,
+            timed_out=timed_out,
+            started_at=self._wall(),
             execution_ms=(self.around.clock.now - running.began_at) // MILLISECOND,
         )
         if self.manager_process.run == running.manager_run:
@@ -477,8 +510,8 @@ class SimulatedNode:
         def done(rc: int) -> None:
             if self.manager_process.run == run:
                 late = rc == 124
-                self._to_manager(ev.AgentExited(key=effect.key, rc=1 if late else rc, timed_out=late, started_at=self._wall()))
+                self._to_manager(
+                    ev.AgentExited(key=effect.key, rc=1 if late else rc, timed_out=late, started_at=self._wall())
+                )
 
         self.around.fence(self.name, effect, done)
-
-

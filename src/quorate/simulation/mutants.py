@@ -139,7 +139,10 @@ def stale_view_accepted() -> list[Any]:
         envelope = entries.decode(event.payload)
         if self.view is not None and not isinstance(envelope.message, (entries.Hello, entries.Part)):
             event = group.Delivered(
-                view=event.view, sender=event.sender, token=event.token, payload=entries.encode(self.view.id, envelope.message)
+                view=event.view,
+                sender=event.sender,
+                token=event.token,
+                payload=entries.encode(self.view.id, envelope.message),
             )
         original(self, event, now)
 
@@ -258,7 +261,9 @@ def run_when_delivered() -> list[Any]:
     def handle(self: Any, event: Any, now: int, *rest: Any) -> Any:
         out = list(original(self, event, now, *rest))
         if isinstance(event, ev.Applied) and isinstance(event.entry, (entries.ActionRequest, entries.ActionCancel)):
-            out += original(self, ev.Committed(entry=event.entry, view_index=event.view_index, mine=event.mine), now, *rest)
+            out += original(
+                self, ev.Committed(entry=event.entry, view_index=event.view_index, mine=event.mine), now, *rest
+            )
         return out
 
     return [mock.patch.object(Executor, "handle", handle)]
@@ -272,7 +277,9 @@ def fence_without_right() -> list[Any]:
         import dataclasses
 
         granted = original(electorate, known)
-        return dataclasses.replace(granted, fence=known.synced, take_over=known.synced and granted.take_over, quorate=known.synced)
+        return dataclasses.replace(
+            granted, fence=known.synced, take_over=known.synced and granted.take_over, quorate=known.synced
+        )
 
     from quorate.core.node import machine as node
 
@@ -291,5 +298,3 @@ def no_grace() -> list[Any]:
             establish_module.write_node_state(state, name)
 
     return [mock.patch.object(establish_module, "_miss", miss)]
-
-

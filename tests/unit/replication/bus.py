@@ -1,4 +1,5 @@
-"""An ideal group layer for tests: agreed order within components, views by command, disks that answer at once or never."""
+"""An ideal group layer for tests: agreed order within components, views by command, disks that answer at once or
+never."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ class Bus:
 
     def __init__(self, count: int, *, two_node: bool = False, wait_for_all: bool = False) -> None:
         self.names = [f"n{i + 1}" for i in range(count)]
-        self.electorate = Electorate(votes={name: 1 for name in self.names}, two_node=two_node, wait_for_all=wait_for_all)
+        self.electorate = Electorate(
+            votes={name: 1 for name in self.names}, two_node=two_node, wait_for_all=wait_for_all
+        )
         self.members: dict[str, Member] = {}
         self.counter = 0
         self.wire: deque[tuple[str, group.Submit]] = deque()
@@ -71,8 +74,15 @@ class Bus:
             olds = {name: self.members[name].view for name in names}
             for name in names:
                 old = olds[name]
-                along = tuple(self.members[n].id for n in names if old is not None and olds[n] == old and old is not None)
-                view = group.View(id=ViewId(self.counter, ids[0]), nodes=ids, members=ids, transitional=along or (self.members[name].id,))
+                along = tuple(
+                    self.members[n].id for n in names if old is not None and olds[n] == old and old is not None
+                )
+                view = group.View(
+                    id=ViewId(self.counter, ids[0]),
+                    nodes=ids,
+                    members=ids,
+                    transitional=along or (self.members[name].id,),
+                )
                 self.members[name].view = group.View(id=view.id, nodes=ids, members=ids, transitional=())
                 self.feed(name, group.ViewChanged(view=view))
         self.run()
@@ -126,10 +136,9 @@ class Bus:
 
 def change(number: int, *, forced: bool = False) -> entries.Change:
     """A configuration change: one cluster option."""
-    xml = (
-        f'<cluster_property_set id="cib-bootstrap-options"><nvpair id="o{number}" name="o{number}" value="1"/></cluster_property_set>'
-    )
+    xml = f'<cluster_property_set id="cib-bootstrap-options"><nvpair id="o{number}" name="o{number}" value="1"/></cluster_property_set>'
     return entries.Change(
-        request=f"r{number}", origin="n1", client="test", user="root", kind="modify", section="crm_config", xml=xml.encode(),
+        request=f"r{number}", origin="n1", client="test", user="root", kind="modify", section="crm_config",
+        xml=xml.encode(),
         allow_create=True, forced=forced, at=1_700_000_000,
     )  # fmt: skip

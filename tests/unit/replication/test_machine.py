@@ -111,13 +111,16 @@ def test_two_nodes_cut_apart_write_only_after_the_other_is_settled():
     bus.submit(
         "n1",
         entries.FenceRequest(
-            id="f1", target="n2", boot_id="boot-n2-1", action="off", origin="n1", client="dc", executor="n1", devices=("d",),
+            id="f1", target="n2", boot_id="boot-n2-1", action="off", origin="n1", client="dc", executor="n1",
+            devices=("d",),
             timeout_ms=1, delay_ms=0, cause="lost", at=1,
         ),
     )  # fmt: skip
     bus.submit(
         "n1",
-        entries.FenceResult(id="f1", target="n2", boot_id="boot-n2-1", action="off", executor="n1", device="d", confirmed=True),
+        entries.FenceResult(
+            id="f1", target="n2", boot_id="boot-n2-1", action="off", executor="n1", device="d", confirmed=True
+        ),
     )
     bus.run()
     assert bus.members["n1"].replica.state.presence("n2") is Presence.DOWN
@@ -131,7 +134,8 @@ def test_a_fenced_boot_says_nothing_of_the_next():
     bus.submit(
         "n1",
         entries.FenceRequest(
-            id="f1", target="n2", boot_id="boot-n2-1", action="off", origin="n1", client="dc", executor="n1", devices=("d",),
+            id="f1", target="n2", boot_id="boot-n2-1", action="off", origin="n1", client="dc", executor="n1",
+            devices=("d",),
             timeout_ms=1, delay_ms=0, cause="lost", at=1,
         ),
     )  # fmt: skip
@@ -142,7 +146,9 @@ def test_a_fenced_boot_says_nothing_of_the_next():
     assert fence.result is not None and fence.result.void
     bus.submit(
         "n1",
-        entries.FenceResult(id="f1", target="n2", boot_id="boot-n2-1", action="off", executor="n1", device="d", confirmed=True),
+        entries.FenceResult(
+            id="f1", target="n2", boot_id="boot-n2-1", action="off", executor="n1", device="d", confirmed=True
+        ),
     )
     bus.run()
     assert bus.members["n1"].replica.state.presence("n2") is Presence.ONLINE
@@ -162,7 +168,11 @@ def test_long_message_travels_in_parts():
     bus = Bus(3)
     bus.views(["n1", "n2"])
     big = change(1)
-    xml = b'<cluster_property_set id="cib-bootstrap-options"><nvpair id="big" name="big" value="%s"/></cluster_property_set>' % (b"x" * 300_000)
+    xml = (
+        b'<cluster_property_set id="cib-bootstrap-options"><nvpair id="big" name="big" value="%s"/>'
+        b"</cluster_property_set>"
+        % (b"x" * 300_000)
+    )
     big = entries.Change(**{**{f: getattr(big, f) for f in big.__struct_fields__}, "xml": xml})
     bus.submit("n1", big)
     bus.run()

@@ -1,6 +1,7 @@
 """The conditions for a takeover, each of them a fencing *method*.
 
-Decided here: whether what an absent node may have held is free for certain. Not decided here: who may act (quorum), how a
+Decided here: whether what an absent node may have held is free for certain. Not decided here: who may act (quorum),
+how a
 condition is brought about (fencing), what is then started (scheduler).
 
 An absent node is *settled* by exactly one method; anything else, silence above all, is "unknown", and unknown is never

@@ -1,8 +1,11 @@
 """Dampening of transient attributes: a value that changes often enters the log once.
 
-Decided here: when an attribute set on this node is put into the log. Not decided here: its value in the state (`apply`).
-A delay is remembered for each name and node; the first set starts it, later ones replace the value but not the timer, and
-what comes due is logged. Source: attrd_updater(8), --delay. Bound: `NAMES_MAX` delayed at once; beyond it there is no delay.
+Decided here: when an attribute set on this node is put into the log. Not decided here: its value in the state
+(`apply`).
+A delay is remembered for each name and node; the first set starts it, later ones replace the value but not the
+timer, and
+what comes due is logged. Source: attrd_updater(8), --delay. Bound: `NAMES_MAX` delayed at once; beyond it there is
+no delay.
 """
 
 from __future__ import annotations

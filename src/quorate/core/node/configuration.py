@@ -12,7 +12,8 @@ from quorate.model.cib import Cib
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagerConfiguration:
-    """`nodes`: (name, id, votes) of every configured node, in the file's order. `settings_digest`: of what must be equal on
+    """`nodes`: (name, id, votes) of every configured node, in the file's order. `settings_digest`: of what must be
+    equal on
     all nodes. Times in milliseconds."""
 
     cluster: str

@@ -1,7 +1,9 @@
 """The manager: one node's machines, wired.
 
-Decided here: the way of every event to the machine that owns it, and of every effect to another machine or to the driver;
-the node's situation (who is here, who is DC, which rights) and when it has changed; this node's own end (a clean departure,
+Decided here: the way of every event to the machine that owns it, and of every effect to another machine or to the
+driver;
+the node's situation (who is here, who is DC, which rights) and when it has changed; this node's own end (a clean
+departure,
 a failed disk, an engine that stays away). Everything else is decided by the machines.
 
 Shape of the work: `handle` runs one outer event through, then drains an inner queue of what the log and the machines
@@ -74,6 +76,7 @@ class Manager:
         self.leaving = False
         self._policy_at: tuple[int, int] = (-1, -1)
         self._policy = "stop"
+        self._told_quorate = False
         self._facts = b""
         self._incarnation = 0
         self._boot_id = ""
@@ -318,7 +321,7 @@ class Manager:
             return
         self._log([fx.Log(entry=entries.ShutdownAsked(node=self.configuration.node, at=self.wall))])
 
-    # ---- the inner queue ----------------------------------------------------------------------------------------------
+    # ---- the inner queue -------------------------------------------------------------------------
 
     def _log(self, outputs: Iterable[Output]) -> None:
         self._inner.extend(outputs)
@@ -366,7 +369,7 @@ class Manager:
             return True
         return False
 
-    # ---- the situation --------------------------------------------------------------------------------------------------
+    # ---- the situation ---------------------------------------------------------------------------
 
     def _no_situation(self, incarnation: int) -> ev.Situation:
         return ev.Situation(
@@ -447,7 +450,8 @@ class Manager:
             root.attrib.pop("dc-uuid", None)
         if situation.dc != before.dc and situation.dc is not None:
             self._report("notice", "dc", node=situation.dc)
-        if situation.rights.quorate != before.rights.quorate:
+        if situation.synced and situation.rights.quorate != self._told_quorate:
+            self._told_quorate = situation.rights.quorate
             self._report(
                 "notice" if situation.rights.quorate else "warning",
                 "quorum-gained" if situation.rights.quorate else "quorum-lost",

@@ -1,9 +1,12 @@
 """Clients' requests: from the socket into the log, and the answer when it is due.
 
-Decided here: which request is answered at once from this replica, which goes through the log, when it is answered, and what
-a client is told while the cluster cannot decide. A configuration change is answered when it is committed and every synced
+Decided here: which request is answered at once from this replica, which goes through the log, when it is answered,
+and what
+a client is told while the cluster cannot decide. A configuration change is answered when it is committed and every
+synced
 member has applied it; an attribute when it is applied here; a fencing when its result is in the log.
-A request that cannot go on (no view, no quorum) waits at most `WAIT_NS` and is then refused in words. Bound: `OPEN_MAX`.
+A request that cannot go on (no view, no quorum) waits at most `WAIT_NS` and is then refused in words. Bound:
+`OPEN_MAX`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from quorate.core import effects as fx
 from quorate.core import events as ev
 from quorate.core.arbitration.conditions import Presence
 from quorate.model import entries, protocol
-from quorate.model.cib import CibError, acl, query, status
+from quorate.model.cib import CibError, query, status
 from quorate.model.ids import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
@@ -139,12 +142,12 @@ class Requests:
             )
         return out
 
-    # ---- answered from this replica -----------------------------------------------------------------------------------
+    # ---- answered from this replica --------------------------------------------------------------
 
     def _query(self, event: ev.Asked, request: protocol.CibQuery) -> Output:
         cib = self._manager.state.cib
         try:
-            readable = acl.readable(cib, event.user) if event.uid != 0 else cib
+            readable = cib if event.uid == 0 else _acl().readable(cib, event.user)
             data = query(readable, section=request.section, xpath=request.xpath, no_children=request.no_children)
         except (CibError, ValueError) as error:
             return self._reply(event, rc=RC_USAGE, message=str(error))
@@ -277,12 +280,12 @@ class Requests:
                 banners.append(f"{name} was lost and is not fenced: nothing that it may hold is taken over")
         return banners
 
-    # ---- through the log ------------------------------------------------------------------------------------------------
+    # ---- through the log -------------------------------------------------------------------------
 
     def _change(self, event: ev.Asked, request: protocol.CibChange, now: int) -> list[Output]:
         manager = self._manager
         if event.uid != 0:
-            refusal = acl.check(manager.state.cib, event.user, request)
+            refusal = _acl().check(manager.state.cib, event.user, request)
             if refusal:
                 return [self._reply(event, rc=RC_PERMISSION, message=refusal)]
         situation = manager.situation
@@ -340,11 +343,25 @@ class Requests:
         return [*out, fx.SetTimer(name=TIMER, at=now + SECOND)]
 
     def _fail(self, event: ev.Asked, request: protocol.ResourceFail, now: int) -> list[Output]:
-        result = self._manager.executor.failed_by_hand(
-            request.resource, request.node, self._manager.state, self._manager.wall
+        """A failure by hand: written as the result of an `asyncmon` that nobody ran, as Pacemaker does."""
+        manager = self._manager
+        state = status.find_node_state(manager.state.cib, request.node)
+        history = (
+            None
+            if state is None
+            else next((e for e in state.iter("lrm_resource") if e.get("id") == request.resource), None)
         )
-        if result is None:
-            return [self._reply(event, rc=RC_NO_SUCH, message=f"{request.resource} has no history on {request.node}")]
+        if history is None:
+            message = f"{request.resource} has no history on {request.node}"
+            return [self._reply(event, rc=RC_NO_SUCH, message=message)]
+        self._number += 1
+        result = entries.ActionResult(
+            key=f"0:{self._number}:0:by-hand-{manager.configuration.node}-{manager.situation.incarnation}",
+            node=request.node, executor=request.node, resource=request.resource,
+            agent_class=history.get("class") or "", provider=history.get("provider"), agent=history.get("type") or "",
+            operation="asyncmon", interval_ms=0, rc=1, status=0, call_id=self._number,
+            reason=f"failure reported by hand ({event.user})", started_at=manager.wall, changed_at=manager.wall,
+        )  # fmt: skip
         return [fx.Log(entry=result), self._reply(event)]
 
     def _through_log(self, event: ev.Asked, request_id: str, entry: entries.Entry, now: int) -> list[Output]:
@@ -371,7 +388,7 @@ class Requests:
             return True
         return self._manager.situation.rights.write
 
-    # ---- what the log says -----------------------------------------------------------------------------------------------
+    # ---- what the log says -----------------------------------------------------------------------
 
     def inner(self, event: ev.Applied | ev.Committed | ev.EntryLost, now: int) -> list[Output]:
         entry = event.entry
@@ -496,7 +513,7 @@ class Requests:
             return self._answer(waiting, rc=RC_DISCONNECTED, message="this node has not joined the cluster yet")
         return self._answer(waiting, rc=RC_QUORUM, message="this partition may not change the configuration: no quorum")
 
-    # ---- answers ------------------------------------------------------------------------------------------------------
+    # ---- answers ---------------------------------------------------------------------------------
 
     def _answer(self, waiting: _Open, rc: int = 0, message: str = "") -> Output:
         version = self._manager.state.cib.version
@@ -509,6 +526,12 @@ class Requests:
         return fx.Answer(
             client=event.client, answer=protocol.Reply(serial=event.request.serial, rc=rc, message=message, data=data)
         )
+
+
+def _acl() -> Any:
+    from quorate.model.cib import acl
+
+    return acl
 
 
 def _plain(record: protocol.FenceRecord) -> dict[str, Any]:

@@ -14,7 +14,8 @@ Decided here: may this partition *keep* what runs, *fence*, *write* the configur
 Invariant: two partitions of one cluster never both have `take_over` by majority; with `two_node` or policy ignore it is
 the settling of the other that excludes it, so at most one is left alive to use it.
 
-Source: Corosync's votequorum(5) for the names and meaning of two_node and wait_for_all; Pacemaker Explained, no-quorum-policy.
+Source: Corosync's votequorum(5) for the names and meaning of two_node and wait_for_all; Pacemaker Explained,
+no-quorum-policy.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Electorate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the rights follow from. `presences`: every node of the electorate (missing: unseen). `seen_all`: a member has
+    """What the rights follow from. `presences`: every node of the electorate (missing: unseen). `seen_all`: a member
+    has
     been in a complete view since it booted. `writable`: the log can commit configuration entries."""
 
     presences: Mapping[str, Presence]

@@ -1,7 +1,9 @@
 """How one entry changes the replicated state. Deterministic: the same state and entry give the same state everywhere.
 
-Decided here: the outcome of each entry, including refusals. Not decided here: when an entry is committed (`machine`), what
-is done because of it (controller, executor, fencing). Nothing here may raise for bad content of an entry: a refusal is an
+Decided here: the outcome of each entry, including refusals. Not decided here: when an entry is committed
+(`machine`), what
+is done because of it (controller, executor, fencing). Nothing here may raise for bad content of an entry: a refusal
+is an
 outcome like any other, because every member must come to it.
 """
 
@@ -26,7 +28,8 @@ ORIGIN = "quorate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """`rc`: Pacemaker exit code. `config`: the configuration changed, so the entry belongs in the journal. `void`: the entry
+    """`rc`: Pacemaker exit code. `config`: the configuration changed, so the entry belongs in the journal. `void`:
+    the entry
     had no place here and its submitter must derive it anew."""
 
     rc: int = OK
@@ -164,7 +167,7 @@ def _attribute(state: ReplicatedState, entry: entries.AttributeUpdate) -> Applie
     return Applied()
 
 
-# ---- actions ----------------------------------------------------------------------------------------------------------
+# ---- actions -------------------------------------------------------------------------------------
 
 
 def _action(state: ReplicatedState, entry: entries.ActionRequest) -> Applied:
@@ -195,7 +198,7 @@ def drop_requests(state: ReplicatedState, executor: str, keep: Sequence[str]) ->
         _status(state, status.void_pending(state.cib, node, running))
 
 
-# ---- fencing and presence -----------------------------------------------------------------------------------------------
+# ---- fencing and presence ------------------------------------------------------------------------
 
 
 def _fence(state: ReplicatedState, entry: entries.FenceRequest) -> Applied:

@@ -1,14 +1,19 @@
 """The log of one node: from view to starting state, from entry to commit.
 
-Decided here: when this node holds the view's state (*synced*), who is DC, in which order entries are applied, when one is
-committed, when this node must leave and begin anew. Not decided here: what an entry does (`apply`), whose state is taken
+Decided here: when this node holds the view's state (*synced*), who is DC, in which order entries are applied, when
+one is
+committed, when this node must leave and begin anew. Not decided here: what an entry does (`apply`), whose state is
+taken
 (`plan`), rights (`core/quorum`).
 
-A view goes through phases: HELLO (every member says what it has), STATE (waiting for the source's snapshot, if this node
-needs it), SAVING (the starting state and the promised epoch go to disk), SYNCED. From the last hello on, entries of the view
+A view goes through phases: HELLO (every member says what it has), STATE (waiting for the source's snapshot, if this
+node
+needs it), SAVING (the starting state and the promised epoch go to disk), SYNCED. From the last hello on, entries of
+the view
 count; a member that waits for the snapshot keeps them in a bounded buffer.
 
-Commit. A configuration entry: on disk at a majority of the electorate's votes, or at all members when every absent node is
+Commit. A configuration entry: on disk at a majority of the electorate's votes, or at all members when every absent
+node is
 settled (or by force). Every other entry: received by a majority of votes, or by all synced members, whose rights decide
 what may be done with it. Source: the project's rules of the log 1 to 6.
 """
@@ -169,7 +174,8 @@ class Replication:
     # ---- inputs -----------------------------------------------------------------------------------------------------
 
     def submit(self, entry: entries.Entry) -> list[Output]:
-        """Put an entry into the log, now or as soon as this node holds the state. Beyond the bound it is lost and told."""
+        """Put an entry into the log, now or as soon as this node holds the state. Beyond the bound it is lost and
+        told."""
         if not self.is_synced:
             if len(self._waiting) >= WAITING_MAX:
                 return [ev.EntryLost(entry=entry, cause="too many entries wait")]
@@ -662,13 +668,14 @@ class Replication:
         self._next_key += 1
         return key
 
-    # ---- acknowledgement and commit -----------------------------------------------------------------------------------
+    # ---- acknowledgement and commit --------------------------------------------------------------
 
     def _durable_index(self) -> int:
         return min(self._saving.values()) - 1 if self._saving else self._index
 
     def _acknowledge(self) -> None:
-        """Say how far this member is; one acknowledgement is under way at a time, so load makes them fewer, not more."""
+        """Say how far this member is; one acknowledgement is under way at a time, so load makes them fewer, not
+        more."""
         if self.phase is not Phase.SYNCED or self.view is None or self._ack_in_flight or not self._ack_needed:
             return
         now_at = (self._index, self._durable_index())
@@ -730,7 +737,7 @@ class Replication:
             return False
         return not slot.config or slot.forced or self._all_absent_settled()
 
-    # ---- leaving the machine ------------------------------------------------------------------------------------------
+    # ---- leaving the machine ---------------------------------------------------------------------
 
     def _drain(self) -> list[Output]:
         out, self._out = self._out, []

@@ -1,7 +1,8 @@
 """What the hellos of a view say together: whose state is the view's starting state, and its epoch.
 
 Decided here, as pure functions of the hellos (equal on every member, because the hellos are equal): the source, the new
-epoch, whether a snapshot is needed, the fate of each member's own history, and the DC. Source: the project's rules of the log,
+epoch, whether a snapshot is needed, the fate of each member's own history, and the DC. Source: the project's rules
+of the log,
 2 (epoch), 3 (synced), 6 (merge).
 """
 

@@ -100,7 +100,8 @@ class ReplicatedState:
 
     @property
     def shutting_down(self) -> tuple[str, ...]:
-        """Nodes with a committed shutdown that have been let go, sorted (those that wait carry the attribute `shutdown`)."""
+        """Nodes with a committed shutdown that have been let go, sorted (those that wait carry the attribute
+        `shutdown`)."""
         return tuple(name for name, record in sorted(self.nodes.items()) if record.leaving)
 
     def record(self, name: str) -> NodeRecord:
@@ -150,7 +151,8 @@ class ReplicatedState:
         )
 
     def _cib_bytes(self) -> bytes:
-        """The document without the root attributes that are each node's own view of the moment (see `LOCAL_ATTRIBUTES`)."""
+        """The document without the root attributes that are each node's own view of the moment (see
+        `LOCAL_ATTRIBUTES`)."""
         root = self.cib.root
         local = {name: value for name in LOCAL_ATTRIBUTES if (value := root.attrib.pop(name, None)) is not None}
         data = self.cib.serialize()
