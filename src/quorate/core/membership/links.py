@@ -19,6 +19,7 @@ from quorate.core.messaging.configuration import EngineConfiguration, LinkConfig
 from quorate.model.ids import NodeId
 
 BEATS_TO_PROVE = 3
+SUSPECT_BEATS = 3
 STEADY_TOKENS = 60
 FLAPS_FREE = 3  # so many losses may a link have had when a new run is still believed at once
 
@@ -40,6 +41,7 @@ class PeerLink:
     link: LinkConfiguration
     address: str
     up: bool = False
+    is_suspect: bool = False  # silent for some beats: others go first
     heard_at: int = 0
     proving_since: int = 0
     beats: int = 0
@@ -99,6 +101,7 @@ class FailureDetector:
                 turns.append(LinkTurn(node, link_name, True, "beats heard"))
                 self._refresh(peer)
         link.heard_at = now
+        link.is_suspect = False
         return turns
 
     def _proves(self, link: PeerLink, now: int) -> bool:
@@ -129,6 +132,7 @@ class FailureDetector:
         turns: list[LinkTurn] = []
         for peer in self.peers.values():
             for link in peer.links.values():
+                link.is_suspect = now - link.heard_at > SUSPECT_BEATS * self._configuration.beat_ns
                 if link.up and now - link.heard_at >= self._configuration.token_ns:
                     self._take_down(link, now)
                     turns.append(LinkTurn(peer.node, link.link.name, False, "silent for a token"))
@@ -153,10 +157,10 @@ class FailureDetector:
         return self.peers[node].heard
 
     def best_link(self, node: NodeId) -> str | None:
-        """The first quick link that is up both ways, else one that is up, else one at all."""
+        """Up before down, heard both ways and lately before doubtful, quick before slow, then as configured."""
         best: tuple[tuple[bool, bool, bool], str] | None = None
         for name, link in self.peers[node].links.items():
-            rank = (not link.up, link.link.is_slow, not link.heard_there)
+            rank = (not link.up, link.is_suspect or not link.heard_there, link.link.is_slow)
             if best is None or rank < best[0]:
                 best = (rank, name)
         return best[1] if best else None
