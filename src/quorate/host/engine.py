@@ -175,7 +175,7 @@ class EngineProcess:
         sender = NodeId(header.source)
         known = sender in self._peers
         if not known and (sender != self._config.node or header.incarnation == self._incarnation):
-            self._trouble("unknown-node", None, link, source=source, node=str(sender))
+            self._trouble("unknown-node", None, link, source=source, claims=str(sender))
             return
         if known and header.link != link.number:
             self._trouble("garbage", sender, link, source=source)
@@ -315,7 +315,6 @@ class EngineProcess:
         self._poll.unregister(self._manager.descriptor)
         self._manager.close()
         self._manager = None
-        self._log.write("warning", "manager-gone", {"cause": cause})
         self._handle(events.ManagerGone(cause=cause))
 
     def _check_stamp(self, now: int) -> None:
@@ -328,7 +327,6 @@ class EngineProcess:
         stalled = now - since > self._stall_ns
         if stalled and not self._stalled:
             cause = f"no sign of life for {(now - since) // MILLISECOND} ms"
-            self._log.write("error", "manager-gone", {"cause": cause})
             self._handle(events.ManagerGone(cause=cause))
         elif self._stalled and not stalled:
             self._handle(events.ManagerBack())

@@ -389,6 +389,6 @@ class HeartbeatEngine:
 
     def _tell_diagnosis(self, code: str, peer: NodeId | None, link: str | None, fields: dict[str, str]) -> None:
         short = {name: value[:FIELD_CHARACTERS_MAX] for name, value in fields.items()}
-        self._outbox.report("diagnosis", what=code, node=peer, by=link, **short)
+        self._outbox.report("diagnosis", **{**short, "what": code, "node": peer, "by": link})
         if self._conversation.manager:
             self._outbox.to_manager(group.Diagnosis(code=code, peer=peer, link=link, fields=short))
