@@ -9,6 +9,8 @@ import os
 import socket
 import time
 
+from lxml import etree
+
 from quorate.model import protocol
 from quorate.model.cib import Cib, CibError, Operation, apply, query
 
@@ -23,6 +25,7 @@ class OfflineBackend:
         self._call = call
         self.path = path
         self._cib: Cib | None = None
+        self._damaged = ""
 
     def close(self) -> None:
         self._cib = None
@@ -35,15 +38,27 @@ class OfflineBackend:
         if self._cib is None:
             try:
                 with open(self.path, "rb") as file:
-                    self._cib = Cib.parse(file.read())
+                    data = file.read()
             except FileNotFoundError:
                 raise CommandFailed(
                     Exit.DISCONNECT if "CIB_file" in self._call.environ else Exit.NOSUCH,
                     f"There is no configuration file {self.path} (from CIB_file or CIB_shadow)",
                 ) from None
-            except CibError as error:
-                raise CommandFailed(Exit.CONFIG, f"{self.path}: {error}") from None
+            self._cib = self._parse(data)
         return self._cib
+
+    def _parse(self, data: bytes) -> Cib:
+        """A damaged file may be looked at as far as it can be read, with a warning; it is never written over."""
+        try:
+            return Cib.parse(data)
+        except CibError as error:
+            parser = etree.XMLParser(recover=True, resolve_entities=False, no_network=True, load_dtd=False)
+            root = etree.fromstring(data, parser) if data.strip() and b"<!DOCTYPE" not in data else None
+            if root is None or root.tag != "cib" or root.find("configuration") is None:
+                raise CommandFailed(Exit.CONFIG, f"{self.path}: {error}") from None
+            self._call.error(f"warning: {self.path}: {error}; showing what can be read")
+            self._damaged = str(error)
+            return Cib.parse(etree.tostring(root))
 
     def cib(self) -> Cib:
         return self._document().copy()
@@ -60,6 +75,8 @@ class OfflineBackend:
     def change(self, kind: str, *, section: str | None = None, xpath: str | None = None, xml: bytes | None = None,
                allow_create: bool = False, forced: bool = False) -> None:
         cib = self._document()
+        if self._damaged:
+            raise CommandFailed(Exit.CONFIG, f"{self.path}: {self._damaged}; a damaged file is not changed")
         written = time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(self._call.wall()))
         outcome = apply(cib, Operation(
             kind=kind, section=section, xpath=xpath, xml=xml, allow_create=allow_create, force=forced, written=written,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 from quorate.core.scheduler.working_set import BundleReplica, Kind, Node, Resource, Role, WorkingSet
@@ -24,6 +23,7 @@ from .resources import (
     runs_on_any,
     single_location,
 )
+from .status import name_key
 
 Names = frozenset[str] | None  # None: no filter
 
@@ -134,7 +134,8 @@ class ResourceText:
             if inner is not None and not self._passes(child, inner):
                 continue
             if self._stands_alone(rsc, child):
-                self.write(child, inner)
+                if not is_active(child, wholly=False) or runs_on_any(child, self.only_nodes):
+                    self.write(child, inner)
             elif is_active(child, wholly=False):
                 location = single_location(child)
                 assert location is not None
@@ -165,7 +166,7 @@ class ResourceText:
         return location is None or (not location.online and location.unclean)
 
     def _node_list(self, title: str, nodes: list[Node]) -> None:
-        names = sorted({n.name for n in nodes if self.only_nodes is None or n.name in self.only_nodes}, key=_name_key)
+        names = sorted({n.name for n in nodes if self.only_nodes is None or n.name in self.only_nodes}, key=name_key)
         if names:
             self.lines.item(f"{title}: [ {' '.join(names)} ]")
 
@@ -244,7 +245,7 @@ class ResourceText:
                 active.setdefault(rsc.agent, Counter())[node.name] += 1
         for agent in sorted(total):
             nodes = active.get(agent, Counter())
-            for name in sorted(nodes, key=_name_key):
+            for name in sorted(nodes, key=name_key):
                 if by_node:
                     self.lines.item(f"{nodes[name]}\t({agent}):\tActive ")
                 else:
@@ -261,8 +262,3 @@ def _clone_child_id(rsc: Resource) -> str:
 
 def _in_parentheses(words: list[str]) -> str:
     return f" ({', '.join(words)})" if words else ""
-
-
-def _name_key(name: str) -> tuple[object, ...]:
-    """Numbers in names sort as numbers. Source: pcmk__numeric_strcasecmp."""
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", name) if part)

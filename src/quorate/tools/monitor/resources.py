@@ -18,7 +18,7 @@ FENCING_CLASS = "stonith"
 
 def display_id(rsc: Resource) -> str:
     """Instances of anonymous clones go by the name without number."""
-    return rsc.id if rsc.unique else rsc.history_id
+    return rsc.id if rsc.unique else rsc.xml.get("id") or rsc.history_id
 
 
 def is_active(rsc: Resource, *, wholly: bool) -> bool:
@@ -79,6 +79,13 @@ def current_node(rsc: Resource) -> Node | None:
 def target_role_text(rsc: Resource) -> str | None:
     """As written in the configuration (own, inherited, or default), None when nothing is set."""
     return rsc.meta.get("target-role")
+
+
+def is_disabled(rsc: Resource) -> bool:
+    """The administrator keeps it from running, or from being promoted."""
+    if rsc.target_role is Role.STOPPED:
+        return True
+    return rsc.target_role is Role.UNPROMOTED and rsc.top.promotable
 
 
 def shown_role(rsc: Resource) -> str:
@@ -161,7 +168,7 @@ def primitive_line(rsc: Resource, name: str, node: Node | None, *, with_node: bo
 
 def collective_remarks(rsc: Resource) -> list[str]:
     words: list[str] = []
-    if rsc.target_role is Role.STOPPED:
+    if is_disabled(rsc):
         words.append("disabled")
     if rsc.maintenance:
         words.append("maintenance")

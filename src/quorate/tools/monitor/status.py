@@ -22,6 +22,7 @@ from ..failure import CommandFailed, Exit
 from .options import Shown
 from .resources import display_id
 
+PLAIN_ERROR = 4  # op-status "error": the exit code says all; shown as completed
 HIDDEN_ATTRIBUTES = ("fail-count-", "last-failure-", "shutdown", "terminate", "standby", "#")
 
 
@@ -85,6 +86,7 @@ class ResourceHistory:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     key: str
+    has_key: bool  # older histories only have ids
     resource: str
     task: str
     interval_ms: int
@@ -96,6 +98,7 @@ class Failure:
     last_change: int | None
     exec_ms: int | None
     queue_ms: int | None
+    raw_reason: str  # as recorded; "none" and "" are no reason
     exec_text: str | None
     queue_text: str | None
 
@@ -130,8 +133,18 @@ def _tagged(ws: WorkingSet, name: str | None) -> frozenset[str] | None:
 # ---- nodes -----------------------------------------------------------------------------------------------------------
 
 
+def name_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """For sorting: numbers in names count as numbers, case does not matter."""
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part.lower())
+                 for part in re.split(r"(\d+)", name) if part)
+
+
+def sorted_nodes(ws: WorkingSet) -> list[Node]:
+    return sorted(ws.nodes, key=lambda node: name_key(node.name))
+
+
 def shown_nodes(status: ClusterStatus) -> list[Node]:
-    return [node for node in status.ws.nodes if status.shows_node(node.name)]
+    return [node for node in sorted_nodes(status.ws) if status.shows_node(node.name)]
 
 
 def host_of(node: Node) -> str:
@@ -191,7 +204,8 @@ def parameters_of(rsc: Resource) -> dict[str, str]:
 
 
 def histories(status: ClusterStatus, *, operations: bool) -> Iterator[tuple[Node, list[ResourceHistory]]]:
-    """By node in the order of the status section, nodes that are online. Without `operations` only what has failed."""
+    """By node in the order of the status section, nodes that are online (those without a history too). Without
+    `operations` only what has failed."""
     for state in status.cib.iterfind("status/node_state"):
         node = status.ws.node_by_name.get(state.get("uname", "")) or status.ws.node_by_id.get(state.get("id", ""))
         if node is None or not node.online or not status.shows_node(node.name):
@@ -201,8 +215,7 @@ def histories(status: ClusterStatus, *, operations: bool) -> Iterator[tuple[Node
             history = _history(status, node, entry, operations)
             if history is not None:
                 found.append(history)
-        if found:
-            yield node, found
+        yield node, found
 
 
 def _history(status: ClusterStatus, node: Node, entry: etree._Element, operations: bool) -> ResourceHistory | None:
@@ -215,14 +228,16 @@ def _history(status: ClusterStatus, node: Node, entry: etree._Element, operation
     if operations and not shown or not operations and (count <= 0 or rsc is None):
         return None
     return ResourceHistory(
-        id=name, resource=rsc, threshold=rsc.migration_threshold if rsc is not None else 0, fail_count=count,
+        id=display_id(rsc) if rsc is not None else name, resource=rsc, threshold=rsc.migration_threshold if rsc is not None else 0, fail_count=count,
         last_failure=last, operations=shown,
     )
 
 
 def find_by_history(ws: WorkingSet, name: str, node: Node | None = None) -> Resource | None:
     found = ws.resource_by_id.get(name)
-    candidates = [found] if found is not None else ws.resource_by_history.get(name, [])
+    candidates = [found] if found is not None else ws.resource_by_history.get(name) or [
+        r for r in ws.all_resources if r.kind is Kind.PRIMITIVE and name in (r.history_id, r.xml.get("id"))
+    ]
     if node is not None:
         for rsc in candidates:
             if any(n is node for n in rsc.running_on):
@@ -291,11 +306,12 @@ def failures(status: ClusterStatus) -> list[Failure]:
             continue
         seen.add((key, node.name))
         found.append(Failure(
-            key=key, resource=_resource_in(key, operation.history_id), task=operation.task,
-            interval_ms=operation.interval_ms, node=node.name, rc=operation.rc, status=operation.status,
+            key=key, has_key=xml.get("operation_key") is not None, resource=_resource_in(key, operation.history_id), task=operation.task,
+            interval_ms=operation.interval_ms, node=node.name, rc=operation.rc,
+            status=0 if operation.status == PLAIN_ERROR else operation.status,
             call=xml.get("call-id", "0"), reason=operation.exit_reason or "", last_change=operation.last_change,
             exec_ms=_number(xml.get("exec-time")), queue_ms=_number(xml.get("queue-time")),
-            exec_text=xml.get("exec-time"), queue_text=xml.get("queue-time"),
+            raw_reason=xml.get("exit-reason", "none"), exec_text=xml.get("exec-time"), queue_text=xml.get("queue-time"),
         ))
     return found
 
@@ -312,17 +328,18 @@ def _resource_in(key: str, fallback: str) -> str:
 
 
 def bans(status: ClusterStatus) -> list[Ban]:
-    """Location constraints that keep a resource from a node: resources in the order of the configuration."""
+    """Location constraints that keep a resource from a node, the last of the configuration first (as crm_mon does)."""
     found = []
-    for location in status.cib.iterfind("configuration/constraints/rsc_location"):
+    constraints = status.cib.findall("configuration/constraints/rsc_location")
+    for location in reversed(constraints):
         if not location.get("id", "").startswith(status.shown.ban_prefix):
             continue
-        for rsc in _located(status.ws, location):
+        for rsc in reversed(_located(status.ws, location)):
             if not status.shows_resource(rsc):
                 continue
-            for node, weight, promoted in _weights(status.ws, location):
+            for id, node, weight, promoted in reversed(list(_weights(status.ws, location))):
                 if weight < 0 and status.shows_node(node.name):
-                    found.append(Ban(id=location.get("id", ""), resource=rsc.id, node=node.name, weight=weight,
+                    found.append(Ban(id=id, resource=rsc.id, node=node.name, weight=weight,
                                      promoted_only=promoted))
     return found
 
@@ -343,20 +360,21 @@ def _located(ws: WorkingSet, location: etree._Element) -> list[Resource]:
     return resolved
 
 
-def _weights(ws: WorkingSet, location: etree._Element) -> Iterator[tuple[Node, int, bool]]:
-    """Nodes with the score that the constraint gives them, by its node or by its rules as they hold now."""
+def _weights(ws: WorkingSet, location: etree._Element) -> Iterator[tuple[str, Node, int, bool]]:
+    """Nodes with the score that the constraint gives them, by its node or by its rules as they hold now, and the id of
+    the constraint or rule."""
     promoted = (location.get("role") or "").lower() in ("master", "promoted")
     if location.get("node"):
         node = ws.node_by_name.get(location.get("node", ""))
         if node is not None:
-            yield node, parse_score(location.get("score"), 0) or 0, promoted
+            yield location.get("id", ""), node, parse_score(location.get("score"), 0) or 0, promoted
         return
     for rule in location.iterfind("rule"):
         weight = parse_score(rule.get("score"), 0) or 0
         role = (rule.get("role") or "").lower() in ("master", "promoted")
-        for node in ws.nodes:
+        for node in sorted_nodes(ws):
             if evaluate_rule(rule, RuleInput(now=ws.now, node_attributes=_rule_attributes(node))):
-                yield node, weight, role
+                yield rule.get("id", ""), node, weight, role
 
 
 def _rule_attributes(node: Node) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate.core.scheduler.working_set import Kind, Node, Resource
+from quorate.core.scheduler.working_set import Kind, Node, Resource, Role
 
+from .resources import bundle_parts, is_disabled
 from .status import ClusterStatus
 
 
@@ -33,6 +34,9 @@ def summarize(status: ClusterStatus) -> Summary:
     if status.reply is not None:
         dc = ws.node_by_name.get(status.reply.dc or "")
     quorate = status.reply.quorate if status.reply is not None else root.get("have-quorum") in ("1", "true", "yes")
+    counts = _Counts()
+    for rsc in ws.resources:
+        counts.add(rsc)
     return Summary(
         stack=(status.reply.engine if status.reply is not None else "") or _option(status, "cluster-infrastructure")
         or "unknown",
@@ -41,8 +45,7 @@ def summarize(status: ClusterStatus) -> Summary:
         or "unknown",
         has_quorum=quorate, last_change=root.get("cib-last-written", ""), change_user=root.get("update-user", ""),
         change_client=root.get("update-client", ""), change_origin=root.get("update-origin", ""),
-        nodes=len(ws.nodes), instances=ws.resource_instances, disabled=ws.disabled_resources,
-        blocked=ws.blocked_resources,
+        nodes=len(ws.nodes), instances=counts.instances, disabled=counts.disabled, blocked=counts.blocked,
     )
 
 
@@ -56,12 +59,19 @@ def _option(status: ClusterStatus, name: str) -> str:
     return ""
 
 
-def count_instances(resources: list[Resource]) -> int:
-    """Primitives, without removed ones that are not active."""
-    total = 0
-    for rsc in resources:
-        if rsc.kind is Kind.PRIMITIVE:
-            total += 0 if rsc.removed and not rsc.running_on else 1
-        else:
-            total += count_instances(rsc.children)
-    return total
+@dataclass(slots=True)
+class _Counts:
+    instances: int = 0
+    disabled: int = 0
+    blocked: int = 0
+
+    def add(self, rsc: Resource) -> None:
+        """Primitives, without removed ones that are not active."""
+        parts = list(bundle_parts(rsc)) if rsc.kind is Kind.BUNDLE else rsc.children
+        if rsc.kind is not Kind.PRIMITIVE:
+            for part in parts:
+                self.add(part)
+        elif not rsc.removed or rsc.role > Role.STOPPED:
+            self.instances += 1
+            self.disabled += is_disabled(rsc)
+            self.blocked += rsc.blocked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quorate.core.scheduler.working_set import Node, Resource
+from quorate.core.scheduler.working_set import Node
 from quorate.model import protocol
 
 from .lines import Lines
@@ -22,6 +22,7 @@ from .status import (
     fences,
     histories,
     shown_nodes,
+    sorted_nodes,
 )
 from .summary import summarize
 from .words import calendar, interval, iso, plural, rc_text, status_text
@@ -35,7 +36,7 @@ def render(status: ClusterStatus) -> str:
     for banner in status.banners:
         lines.raw(f"{BANNER_MARK} {banner}")
     shown = status.shown
-    if shown.any_summary:
+    if shown.any_summary or summarize(status).dc is None:
         _summary(status, lines)
     if shown.has("nodes"):
         _nodes(status, lines)
@@ -75,13 +76,12 @@ def _summary(status: ClusterStatus, lines: Lines) -> None:
     if shown.has("stack"):
         running = " (Pacemaker is running)" if about.pacemaker_running else ""
         lines.item(f"Stack: {about.stack}{running}")
-    if shown.has("dc"):
-        if about.dc is None:
-            lines.item("Current DC: NONE")
-        else:
-            quorum = "with" if about.has_quorum else "WITHOUT"
-            name = display_name(about.dc, detail=shown.detail)
-            lines.item(f"Current DC: {name} (version {about.dc_version}) - partition {quorum} quorum")
+    if about.dc is None:  # never hidden
+        lines.item("Current DC: NONE")
+    elif shown.has("dc"):
+        quorum = "with" if about.has_quorum else "WITHOUT"
+        name = display_name(about.dc, detail=shown.detail)
+        lines.item(f"Current DC: {name} (version {about.dc_version}) - partition {quorum} quorum")
     if shown.has("times"):
         on = f" on {status.reply.node}" if status.reply is not None and status.reply.node else ""
         lines.item(f"Last updated: {calendar(status.now)}{on}")
@@ -179,8 +179,6 @@ def _nodes(status: ClusterStatus, lines: Lines) -> None:
     for key in ("Online", "OFFLINE", "RemoteOnline", "RemoteOFFLINE", "GuestOnline"):
         if key in lists:
             lines.item(f"{key}: [ {' '.join(lists[key])} ]")
-    if lines.lines[-1].endswith("Node List:"):
-        lines.item("No nodes")
     lines.end_section()
 
 
@@ -196,20 +194,17 @@ def _node(status: ClusterStatus, lines: Lines, node: Node, health: str) -> None:
         lines.item(text)
         return
     running = [r for r in node.running if status.shows_resource(r)]
+    if shown.brief and not running:
+        return
     lines.begin(f"{text}:")
-    if running:
-        lines.begin("Resources:")
-        if shown.brief:
-            _resources(status, lines).brief(running, by_node=True)
-        else:
-            for rsc in running:
-                lines.item(_on_node(rsc, node))
-        lines.end()
+    lines.begin("Resources:")
+    if shown.brief:
+        _resources(status, lines).brief(running, by_node=True)
+    else:
+        for rsc in running:
+            lines.item(primitive_line(rsc, display_id(rsc), None, with_node=False))
     lines.end()
-
-
-def _on_node(rsc: Resource, node: Node) -> str:
-    return primitive_line(rsc, display_id(rsc), node, with_node=False)
+    lines.end()
 
 
 # ---- attributes, histories ---------------------------------------------------------------------------------------------
@@ -243,6 +238,8 @@ def _histories(status: ClusterStatus, lines: Lines) -> None:
         return
     lines.section("Operations" if operations else "Migration Summary")
     for node, entries in found:
+        if not entries:
+            continue
         lines.begin(f"Node: {display_name(node, detail=status.shown.detail)}:")
         for entry in entries:
             head = _history_head(entry)
@@ -387,7 +384,7 @@ def _bans(status: ClusterStatus, lines: Lines) -> None:
 def simple(status: ClusterStatus) -> str:
     """One line for monitoring systems (crm_mon --simple-status)."""
     ws = status.ws
-    offline = [node.name for node in ws.nodes if not node.online]
+    offline = [node.name for node in sorted_nodes(ws) if not node.online]
     problems = ["No DC"] * (summarize(status).dc is None)
     if offline:
         problems.append(" ".join(f"offline node: {name}" for name in offline))

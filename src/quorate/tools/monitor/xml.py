@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lxml import etree
 
-from quorate.core.scheduler.working_set import BundleReplica, Kind, Node, Resource, Role
+from quorate.core.scheduler.working_set import BundleReplica, Kind, Node, Resource
 from quorate.model import protocol
 
-from .resources import display_id, is_active, pending_text, runs_on_any, target_role_text
+from .resources import display_id, is_active, is_disabled, pending_text, runs_on_any, shown_role, target_role_text
 from .status import (
     ClusterStatus,
     attributes_of,
@@ -121,7 +121,7 @@ def node_element(parent: Element, node: Node) -> Element:
         unclean=_bool(node.unclean), health=health_of(node),
     )
     feature_set = feature_set_of(node)
-    if feature_set is not None:
+    if feature_set is not None and node.online:
         element.set("feature_set", feature_set)
     element.set("shutdown", _bool(node.shutdown))
     element.set("expected_up", _bool(node.expected_up))
@@ -177,19 +177,17 @@ def resource_element(parent: Element, rsc: Resource, only: frozenset[str] | None
     if rsc.kind is Kind.GROUP:
         element = _sub(parent, "group", id=rsc.id, number_resources=str(len(rsc.children)))
         element.set("managed", _bool(rsc.managed))
-        element.set("disabled", _bool(rsc.target_role is Role.STOPPED))
+        element.set("disabled", _bool(is_disabled(rsc)))
     else:
         element = _sub(
             parent, "clone", id=rsc.id, multi_state=_bool(rsc.promotable), unique=_bool(rsc.unique),
-            managed=_bool(rsc.managed), disabled=_bool(rsc.target_role is Role.STOPPED), failed=_bool(rsc.failed),
+            managed=_bool(rsc.managed), disabled=_bool(is_disabled(rsc)), failed=_bool(rsc.failed),
             failure_ignored=_bool(rsc.failure_ignored),
         )
         target = target_role_text(rsc)
         if target is not None:
             element.set("target_role", target)
     for child in rsc.children:
-        if child.removed and not is_active(child, wholly=False):
-            continue
         resource_element(element, child, inner)
 
 
@@ -209,7 +207,7 @@ def _replica(parent: Element, replica: BundleReplica, only: frozenset[str] | Non
 
 
 def _primitive(parent: Element, rsc: Resource) -> None:
-    element = _sub(parent, "resource", id=display_id(rsc), resource_agent=rsc.agent, role=rsc.role.text)
+    element = _sub(parent, "resource", id=display_id(rsc), resource_agent=rsc.agent, role=shown_role(rsc))
     target = target_role_text(rsc)
     if target is not None:
         element.set("target_role", target)
@@ -224,7 +222,7 @@ def _primitive(parent: Element, rsc: Resource) -> None:
     if pending is not None:
         element.set("pending", pending)
     for node in rsc.running_on:
-        _sub(element, "node", name=node.name, id=node.id, cached="true")
+        _sub(element, "node", name=node.name, id=node.id, cached=_bool(node.online))
 
 
 # ---- attributes, histories -----------------------------------------------------------------------------------------------
@@ -248,7 +246,11 @@ def _attributes(root: Element, status: ClusterStatus) -> None:
 
 def _histories(root: Element, status: ClusterStatus) -> None:
     holder = etree.Element("node_history")
+    entries_seen = False
     for node, entries in histories(status, operations=status.shown.has("operations")):
+        entries_seen = True
+        if not entries:
+            continue
         element = _sub(holder, "node", name=node.name)
         for entry in entries:
             history = _sub(element, "resource_history", id=entry.id)
@@ -258,7 +260,7 @@ def _histories(root: Element, status: ClusterStatus) -> None:
                 history.set("orphan", "false")
                 history.set("migration-threshold", str(entry.threshold))
                 if entry.fail_count > 0:
-                    history.set("fail-count", str(entry.fail_count) if entry.fail_count < 1_000_000 else "INFINITY")
+                    history.set("fail-count", str(entry.fail_count))
                 if entry.last_failure > 0:
                     history.set("last-failure", calendar(entry.last_failure))
             for operation in entry.operations:
@@ -272,7 +274,7 @@ def _histories(root: Element, status: ClusterStatus) -> None:
                     line.set("exec-time", f"{operation.exec_ms}ms")
                 if operation.queue_ms is not None:
                     line.set("queue-time", f"{operation.queue_ms}ms")
-    if len(holder):
+    if len(holder) or entries_seen:
         root.append(holder)
 
 
@@ -282,13 +284,15 @@ def _failures(root: Element, status: ClusterStatus) -> None:
         return
     holder = _sub(root, "failures")
     for failure in found:
-        element = _sub(holder, "failure", op_key=failure.key, node=failure.node, exitstatus=rc_text(failure.rc),
-                       exitreason=failure.reason, exitcode=str(failure.rc), call=failure.call,
+        element = _sub(holder, "failure", **{"op_key" if failure.has_key else "id": failure.key}, node=failure.node, exitstatus=rc_text(failure.rc),
+                       exitreason=failure.raw_reason, exitcode=str(failure.rc), call=failure.call,
                        status=status_text(failure.status))
         if failure.last_change:
             element.set("last-rc-change", iso(failure.last_change))
-            element.set("queued", failure.queue_text or "0")
-            element.set("exec", failure.exec_text or "0")
+            if failure.queue_text is not None:
+                element.set("queued", failure.queue_text)
+            if failure.exec_text is not None:
+                element.set("exec", failure.exec_text)
             element.set("interval", str(failure.interval_ms))
             element.set("task", failure.task)
 
@@ -332,6 +336,6 @@ def _bans(root: Element, status: ClusterStatus) -> None:
     holder = _sub(root, "bans")
     for ban in found:
         element = _sub(holder, "ban", id=ban.id, resource=ban.resource, node=ban.node,
-                       weight="-INFINITY" if ban.weight <= -1_000_000 else str(ban.weight))
+                       weight=str(ban.weight))
         element.set("promoted-only", _bool(ban.promoted_only))
         element.set("master_only", _bool(ban.promoted_only))
