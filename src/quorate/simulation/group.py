@@ -372,6 +372,7 @@ class _Faults:
         "cut-link",
         "partition",
         "heal",
+        "congestion",
         "loss",
         "reorder",
         "duplicate",
@@ -440,6 +441,10 @@ class _Faults:
             network.partition(side, [n for n in cluster.nodes if n not in side])
         elif kind == "heal":
             network.heal()
+        elif kind == "congestion":
+            conditions = network.conditions[draw.choice(network.links)]
+            conditions.delay_ns_max = int(draw.choice((0.01, 0.1, 0.4)) * token)
+            network.disturbed()
         elif kind in ("loss", "reorder", "duplicate"):
             for conditions in network.conditions.values():
                 setattr(conditions, kind, draw.choice((0.0, 0.02, 0.1, 0.3)))

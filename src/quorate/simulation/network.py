@@ -15,6 +15,7 @@ from quorate.simulation.world import World
 
 Receiver = Callable[[str, int, bytes], None]  # link, source, datagram
 
+DELAY_NS_MAX = MILLISECOND // 2
 RECORDED_MAX = 64  # old datagrams kept for replay, for each source
 
 
@@ -23,7 +24,7 @@ class Conditions:
     """How a link behaves when nothing is cut. Probabilities are for each datagram and receiver."""
 
     delay_ns_min: int = MILLISECOND // 10
-    delay_ns_max: int = MILLISECOND // 2
+    delay_ns_max: int = DELAY_NS_MAX
     loss: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0  # delayed by up to `reorder_ns` more
@@ -74,11 +75,16 @@ class Network:
                     self.mend(a, b)
 
     def heal(self) -> None:
-        """No cuts, no loss, no reordering."""
+        """No cuts, no loss, no reordering, no congestion."""
         self.last_fault_at = self.world.now
         self._cuts.clear()
         for conditions in self.conditions.values():
             conditions.loss = conditions.duplicate = conditions.reorder = 0.0
+            conditions.delay_ns_max = DELAY_NS_MAX
+
+    def disturbed(self) -> None:
+        """Conditions were changed by hand: what follows is no quiet time."""
+        self.last_fault_at = self.world.now
 
     def unreachable_since(self, source: int, target: int) -> int | None:
         """Since when no link leads from source to target; None while one does."""
