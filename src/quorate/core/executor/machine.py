@@ -1,6 +1,6 @@
 """The executor of one node: what the log has committed is run here, and what came of it goes back into the log.
 
-Decided here: when each action begins (one at a time for each resource, different resources side by side), whether
+Decided here: when each action begins (one at a time for each resource, different ones side by side), whether
 this node still has the right to it, when a monitor comes back and whether its result is news, and that each result is
 in the log exactly once. Not decided here: which actions there are (scheduler, controller), how an agent is run (host).
 
