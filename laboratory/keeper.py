@@ -66,6 +66,14 @@ class Keeper:
         await self.client_stop()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self.serve_orders(reader, writer)
+        except (asyncio.CancelledError, ConnectionError):
+            pass  # the laboratory is closed, or whoever gave orders is gone
+        finally:
+            writer.close()
+
+    async def serve_orders(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             try:
                 order = json.loads(line)
@@ -75,7 +83,6 @@ class Keeper:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
-        writer.close()
 
     # ---- orders -----------------------------------------------------------------------------------------------------
 

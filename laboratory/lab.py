@@ -55,6 +55,7 @@ class Laboratory:
         self._control: socket.socket | None = None
         self._file: Any = None
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[Any]] = []  # made by popen; they end with their nodes
         if directory is None:
             self._start()
         self._connect()
@@ -93,6 +94,7 @@ class Laboratory:
                 if ended or time.monotonic() > deadline:  # noqa: TID251
                     raise LaboratoryError(f"the keeper does not answer ({error}): {self.keeper_log()}") from error
                 time.sleep(0.01)
+        self._control.settimeout(60)
         self._file = self._control.makefile("rwb")
 
     def keeper_log(self) -> str:
@@ -113,7 +115,10 @@ class Laboratory:
             self.order("close")
         except LaboratoryError:
             pass  # already gone; what follows removes the rest
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError:
+            pass  # the order above could not be written
         self._control.close()
         self._control = None
         if self._keeper is not None:
@@ -122,6 +127,11 @@ class Laboratory:
             except subprocess.TimeoutExpired:
                 self._keeper.kill()
                 self._keeper.wait()
+        for process in self._processes:
+            process.wait(10)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
         if not keep_records:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -192,7 +202,10 @@ class Laboratory:
         return {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **self.plan.environment}
 
     def popen(self, node: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        return subprocess.Popen(self.enter_command(node) + list(argv), env=self.environment(), **options)
+        """A process in the node. Not for one that will be stopped by a signal: nsenter would stop with it, and reap nothing."""
+        process = subprocess.Popen(self.enter_command(node) + list(argv), env=self.environment(), **options)
+        self._processes.append(process)
+        return process
 
     def run(
         self, node: str, argv: Sequence[str], *, check: bool = True, timeout: float = 60, input: str | None = None

@@ -71,7 +71,12 @@ class Process:
         """When this returns every process of the namespace is gone: the first process has waited for its init."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        await self.process.wait()
+        try:
+            await asyncio.wait_for(self.process.wait(), 15)
+        except TimeoutError as error:
+            raise LaboratoryError(
+                "a node does not die: the kernel waits for a process whose parent outside does not reap it"
+            ) from error
 
 
 class Machine:
