@@ -22,7 +22,7 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quorate import __version__
@@ -61,9 +61,11 @@ class Machine(Protocol):
 class Agents(Protocol):
     """`host/agents.AgentRunner`, as far as it is used here."""
 
-    def handle(
+    def perform(
         self, effect: effects.RunAgent | effects.RunFenceAgent | effects.KillAgent | effects.LoadMetadata
     ) -> None: ...
+
+    def prepare(self) -> Sequence[object]: ...
 
 
 class Daemon:
@@ -101,6 +103,9 @@ class Daemon:
         self._next_beat = self._loop.call_soon(self._beat)
 
     def start(self, stored: events.StoredState) -> None:
+        """Begin; agents of a former manager that are still in action are ended before anything else."""
+        for orphan in self._agents.prepare():
+            self._log.write("warning", "orphan-ended", {"action": str(orphan)})
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._asked_to_stop)
         self._loop.add_signal_handler(signal.SIGHUP, self._log.reopen)
@@ -203,7 +208,7 @@ class Daemon:
             case effects.SaveFacts():
                 self._save_facts(effect.data)
             case effects.RunAgent() | effects.RunFenceAgent() | effects.KillAgent() | effects.LoadMetadata():
-                self._agents.handle(effect)
+                self._agents.perform(effect)
             case effects.RunScheduler():
                 self._scheduler.run(effect)
             case effects.Report():
@@ -322,9 +327,10 @@ def manager_configuration(chosen: settings.Settings) -> ManagerConfiguration:
 
 
 def _make_agents(where: places.Places) -> Callable[[asyncio.AbstractEventLoop, Callable[[events.Event], None]], Any]:
-    from quorate.host.agents import AgentRunner
+    from quorate.host.agents import AgentRunner, AgentSettings
 
-    return lambda loop, post: AgentRunner(loop, post)
+    chosen = AgentSettings(run_directory=where.run, variables={"QUORATE_RUN": str(where.run)})
+    return lambda loop, post: AgentRunner(loop, post, chosen)
 
 
 async def serve(machine: Machine, chosen: settings.Settings, where: places.Places, log: Log) -> int:

@@ -57,7 +57,10 @@ class FakeAgents:
         self.post = post
         self.effects: list[effects.Effect] = []
 
-    def handle(self, effect: effects.Effect) -> None:
+    def prepare(self) -> list[str]:
+        return []
+
+    def perform(self, effect: effects.Effect) -> None:
         self.effects.append(effect)
         if isinstance(effect, effects.RunAgent):
             self.post(events.AgentExited(key=effect.key, rc=0))  # at once: must not be handled inside another event
