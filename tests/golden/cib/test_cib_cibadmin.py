@@ -15,7 +15,10 @@ FIELDS = ("kind", "section", "xpath", "allow_create", "force")
 # case and step (from 0) where we decide otherwise: why. The document is then taken over from the recording.
 DEVIATIONS = {
     ("replace by XPath", 0): "cibadmin moves the replacement to the end of its parent, we leave it in its place",
-    ("create by XPath", 0): "cibadmin 2.1.5 ignores the path and appends to the document's element, so that the schema refuses it",
+    (
+        "create by XPath",
+        0,
+    ): "cibadmin 2.1.5 ignores the path and appends to the document's element, so that the schema refuses it",
     ("comments", 0): "on a file cibadmin does not count a new comment as a change of the configuration",
 }
 

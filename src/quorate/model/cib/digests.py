@@ -14,7 +14,17 @@ META_PREFIX = "CRM_meta_"
 META_TIMEOUT = "CRM_meta_timeout"
 _NOT_PARAMETERS = frozenset({"id", "crm_feature_set", "op-digest", "on_node", "on_node_uuid", "pcmk_external_ip"})
 _ESCAPES = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;", "\n": "\\n", "\r": "\\r", "\t": "    "}
+    {
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        '"': "&quot;",
+        "'": "&apos;",
+        "\n": "\\n",
+        "\r": "\\r",
+        "\t": "    ",
+        "\x7f": "\\177",
+    }
 )
 
 

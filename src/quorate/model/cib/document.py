@@ -366,7 +366,7 @@ def compact(root: Element) -> bytes:
     alone, so every apostrophe of a tag stands in an attribute value.
     """
     text: bytes = etree.tostring(root, encoding="utf-8", xml_declaration=False)
-    if b"'" not in text and b"&#" not in text:
+    if b"'" not in text and b"&#" not in text and b"\x7f" not in text:
         return text
     return _tag_end.sub(_escape_tag, text)
 
@@ -380,7 +380,13 @@ def _escape_tag(match: re.Match[bytes]) -> bytes:
     return tag
 
 
-_PACEMAKER_ESCAPES = ((b"'", b"&apos;"), (b"&#10;", b"\\n"), (b"&#13;", b"\\r"), (b"&#9;", b"    "))
+_PACEMAKER_ESCAPES = (
+    (b"'", b"&apos;"),
+    (b"&#10;", b"\\n"),
+    (b"&#13;", b"\\r"),
+    (b"&#9;", b"    "),
+    (b"\x7f", b"\\177"),
+)
 
 
 def document_digest(root: Element) -> str:

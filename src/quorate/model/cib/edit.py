@@ -166,6 +166,18 @@ class Edit:
         )
 
     @property
+    def schema_changed(self) -> bool:
+        root = self.cib.root
+        before = dict(self.modified.get(root, ()))
+        return bool(before) and any(before.get(name) != root.get(name) for name in ("validate-with", "crm_feature_set"))
+
+    def is_durable(self, source: CibVersion) -> bool:
+        """Whether it concerns what must be on disk: the configuration, its schema or its epochs."""
+        now = self.cib.version
+        epochs = (now.admin_epoch, now.epoch) != (source.admin_epoch, source.epoch)
+        return epochs or self.configuration_changed or self.schema_changed
+
+    @property
     def changed(self) -> bool:
         if self.removed or any(self._attached(element) for group in (self.inserted, self.moved) for element in group):
             return True

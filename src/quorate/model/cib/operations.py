@@ -109,16 +109,14 @@ def _count_up(edit: Edit, source: CibVersion, operation: Operation) -> bool:
     """Let the version grow; tells whether the change must be durable."""
     root = edit.cib.root
     now = edit.cib.version
-    before = dict(edit.modified.get(root, attributes_of(root)))
-    schema_changed = any(before.get(name) != root.get(name) for name in ("validate-with", "crm_feature_set"))
-    if edit.configuration_changed or schema_changed:
+    if edit.configuration_changed or edit.schema_changed:
         edit.set(root, "epoch", str(now.epoch + 1))
         edit.set(root, "num_updates", "0")
         _stamp(edit, operation)
         return True
     if edit.changed:
         edit.set(root, "num_updates", str(now.num_updates + 1))
-    return (now.admin_epoch, now.epoch) != (source.admin_epoch, source.epoch)
+    return edit.is_durable(source)
 
 
 def _stamp(edit: Edit, operation: Operation) -> None:

@@ -128,7 +128,7 @@ def patch(cib: Cib, patch_xml: bytes) -> Outcome:
         rc=ExitCode.OK,
         message="",
         patch=edit.patch(source),
-        config_changed=edit.configuration_changed,
+        config_changed=edit.is_durable(source),
         changed=edit.changed,
     )
 
