@@ -38,6 +38,7 @@ from .transition import INFINITY, Flight, Transition, fence_action, is_fencing
 DISCARDS_MAX = 5  # answers of the scheduler thrown away in a row because the world had moved on; then one is used
 RETRY_NS = 200 * MILLISECOND  # before asking again for what the log refused
 REFUSED_NS = SECOND  # before scheduling again what an executor refused; a change of the situation comes first
+REFUSED_NS_MAX = 30 * SECOND  # each refusal doubles the pause up to this
 ERROR_RETRY_NS = 10 * SECOND  # before scheduling again what the scheduler could not
 DEGRADED = {190: 0, 191: 8}  # OCF codes of a service that runs degraded: as good as expected, but told
 
@@ -67,6 +68,7 @@ class Controller:
         self._active = False
         self._dirty = ""  # why a run of the scheduler is wanted
         self._not_before = 0  # ns: no run before
+        self._refusals = 0  # by executors, since the situation last changed
         self._run_key = 0
         self._running = False  # the scheduler
         self._outdated = False  # members changed since the scheduler was started: its answer is of no use
@@ -171,7 +173,7 @@ class Controller:
             self._take_office(situation, now, state)
             return
         if before is None or self._differs(before, situation):
-            self._not_before = 0
+            self._not_before = self._refusals = 0
             self._want("the members or their rights have changed", AT_ONCE)
 
     @staticmethod
@@ -195,7 +197,7 @@ class Controller:
         self._in_transit.clear()
         self._lapsed_managers.clear()
         self._discards = 0
-        self._not_before = 0
+        self._not_before = self._refusals = 0
         for key in sorted(state.pending):
             self._watch(state.pending[key], now, state)
         self._want("this node has become DC", AT_ONCE)
@@ -293,7 +295,8 @@ class Controller:
     def _result(self, entry: entries.ActionResult, now: int) -> None:
         self._watched.pop(entry.key, None)
         if entry.rc == status.RC_REFUSED:  # its executor had not the right: asked again, but not at full speed
-            self._not_before = now + REFUSED_NS
+            self._not_before = now + min(REFUSED_NS_MAX, REFUSED_NS << min(self._refusals, 10))
+            self._refusals += 1
             self._effects.append(fx.SetTimer(name=RETRY_TIMER, at=self._not_before))
         expected = status.transition_target(entry.key) or 0
         fine = entry.status == status.COMPLETE and DEGRADED.get(entry.rc, entry.rc) == expected
@@ -584,6 +587,8 @@ class Controller:
                 unseen = state.presence(action.node or "") is Presence.UNSEEN
                 return situation.rights.fence and not (patient and unseen)
             if action.kind is ActionKind.RESOURCE and not requests.is_delete(action):
+                if patient and not situation.rights.take_over and requests.needs_takeover(action):
+                    return False
                 return requests.executor_of(action) in situation.online
             return True
 

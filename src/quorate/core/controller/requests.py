@@ -26,6 +26,11 @@ def operation_identity(request: entries.ActionRequest) -> tuple[str, str, str, s
     return (request.executor, request.node, request.resource, request.operation, request.interval_ms)
 
 
+def needs_takeover(action: Action) -> bool:
+    """Whether it brings to life what an absent node may still hold; fence devices are free of that."""
+    return action.operation in ("start", "promote", "migrate_from") and action.resource_class != "stonith"
+
+
 def is_cancel(action: Action) -> bool:
     return action.operation == "cancel"
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from quorate.model.cib import Cib, CibError, parse_fragment, status
+from quorate.model.agents import parse_metadata
+from quorate.model.cib import Cib, status
 from quorate.model.cib.nvpairs import ordered_sets
 from quorate.model.time import parse_interval_ms
 
@@ -312,24 +313,14 @@ def _records(state: Element | None, device: str) -> Iterator[Element]:
             yield from resource.iterchildren("lrm_rsc_op")
 
 
-def parse_agent(xml: bytes) -> AgentFacts | None:
-    """What matters of a fence agent's metadata; None when it cannot be read."""
-    text = re.sub(rb"<!DOCTYPE[^>]*>", b"", xml.strip())
-    try:
-        root = parse_fragment(text)
-    except CibError:
-        return None
-    parameters = {parameter.get("name", "") for parameter in root.iterfind("parameters/parameter")}
-    actions = {action.get("name", "") for action in root.iterfind("actions/action")}
-    port = "port" if "port" in parameters else "plug" if "plug" in parameters else ""
-    on_target = automatic = False
-    for action in root.iterfind("actions/action"):
-        if action.get("name") == "on":
-            on_target = on_target or action.get("on_target") == "1"
-            automatic = automatic or action.get("automatic") == "1"
+def parse_agent(xml: bytes, agent: str) -> AgentFacts:
+    """What matters of a fence agent's metadata; raises AgentError when it cannot be read."""
+    metadata = parse_metadata(xml, agent)
+    port = next((name for name in ("port", "plug") if metadata.parameter(name) is not None), "")
+    on = metadata.action("on")
     return AgentFacts(
-        actions=frozenset(name for name in actions if name),
+        actions=frozenset(action.name for action in metadata.actions),
         port_parameter=port,
-        on_target=on_target,
-        automatic=automatic,
+        on_target=on is not None and on.on_target,
+        automatic=metadata.unfences,
     )

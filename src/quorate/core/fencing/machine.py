@@ -21,6 +21,7 @@ from quorate.core import events as ev
 from quorate.core.arbitration.conditions import Presence, is_present
 from quorate.core.replication.state import FenceState, ReplicatedState
 from quorate.model import entries, protocol
+from quorate.model.agents import AgentError
 from quorate.model.ids import MILLISECOND, SECOND
 
 from .devices import AgentFacts, parse_agent, read_devices
@@ -472,12 +473,12 @@ class Fencer:
             return
         agent = event.agent.removeprefix("stonith:")
         self._metadata_asked.discard(agent)
-        facts = parse_agent(event.xml) if event.xml is not None else None
-        if facts is not None:
-            self._facts[agent] = facts
-        else:
-            reason = event.error or "its metadata is not XML"
-            self._report("warning", "fence-agent-metadata", agent=agent, error=reason)
+        try:
+            if event.xml is None:
+                raise ValueError(event.error or "no metadata")
+            self._facts[agent] = parse_agent(event.xml, event.agent)
+        except (AgentError, ValueError) as error:
+            self._report("warning", "fence-agent-metadata", agent=agent, error=str(error))
         self._effects += self._execution.metadata(agent, now, state)
 
     def _report(self, severity: str, code: str, **fields: str) -> None:
