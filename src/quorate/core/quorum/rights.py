@@ -100,7 +100,7 @@ def rights(electorate: Electorate, known: Known) -> Rights:
             why=(("all", "not-synced"),),
         )
     quorate, reason = is_quorate(electorate, known)
-    ignored = policy == "ignore" and reason != "wait-for-all"
+    ignored = policy == "ignore" and (known.seen_all or not electorate.wait_for_all)
     missing: list[tuple[str, str]] = []
     keep = quorate or policy in ("ignore", "freeze")
     fence = quorate or ignored
