@@ -84,7 +84,8 @@ def test_a_template_gives_what_the_primitive_lacks() -> None:
     resources = (
         '<template id="t" class="stonith" type="fence_t"><instance_attributes id="ti">'
         '<nvpair id="ti1" name="ip" value="10.0.0.1"/><nvpair id="ti2" name="user" value="u"/></instance_attributes>'
-        '</template><primitive id="f" template="t"><instance_attributes id="fi"><nvpair id="fi1" name="ip" value="10.0.0.2"/>'
+        '</template><primitive id="f" template="t"><instance_attributes id="fi">'
+        '<nvpair id="fi1" name="ip" value="10.0.0.2"/>'
         "</instance_attributes></primitive>"
     )
     (found,) = read_devices(cib_with(resources=resources))
@@ -150,7 +151,8 @@ def test_priority_orders_devices() -> None:
 
 
 TOPOLOGY = (
-    '<fencing-level id="l2" target="n2" index="2" devices="c"/><fencing-level id="l1" target="n2" index="1" devices="a,b"/>'
+    '<fencing-level id="l2" target="n2" index="2" devices="c"/>'
+    '<fencing-level id="l1" target="n2" index="1" devices="a,b"/>'
     '<fencing-level id="p" target-pattern="n[23]" index="1" devices="c"/>'
     '<fencing-level id="t" target-attribute="rack" target-value="7" index="1" devices="a"/>'
 )
@@ -275,7 +277,7 @@ def test_attributes_of_a_node() -> None:
     cib = cib_with()
     text = cib.serialize().replace(
         b'<node id="1" uname="n1"/>',
-        b'<node id="1" uname="n1"><instance_attributes id="i"><nvpair id="i1" name="rack" value="7"/></instance_attributes>'
-        b"</node>",
+        b'<node id="1" uname="n1"><instance_attributes id="i"><nvpair id="i1" name="rack" value="7"/>'
+        b"</instance_attributes></node>",
     )
     assert node_attributes(Cib.parse(text), "n1") == {"rack": "7"}

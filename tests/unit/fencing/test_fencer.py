@@ -406,7 +406,10 @@ def test_a_failed_on_changes_nothing() -> None:
 
 
 def test_all_devices_of_a_level_must_succeed() -> None:
-    level = '<fencing-level id="l" target="n3" index="1" devices="a,b"/><fencing-level id="m" target="n3" index="2" devices="c"/>'
+    level = (
+        '<fencing-level id="l" target="n3" index="1" devices="a,b"/>'
+        '<fencing-level id="m" target="n3" index="2" devices="c"/>'
+    )
     devices = "".join(device(name, pcmk_off_retries="1") for name in "abc")
     bench = Bench(cib_with(resources=devices, topology=level))
     bench.metadata = agent_metadata("on off reboot monitor")  # asks nobody: check "none"
