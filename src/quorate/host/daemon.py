@@ -23,7 +23,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from quorate import __version__
 from quorate.core import effects, events
@@ -130,6 +130,7 @@ class Daemon:
     async def close(self) -> None:
         """Let go of everything; what was to be written is written."""
         self._ipc.close()
+        self._agents.close()
         self._engine.close()
         self._scheduler.close()
         if self._alarm is not None:
@@ -326,11 +327,22 @@ def manager_configuration(chosen: settings.Settings) -> ManagerConfiguration:
     )
 
 
-def _make_agents(where: places.Places) -> Callable[[asyncio.AbstractEventLoop, Callable[[events.Event], None]], Any]:
+def _make_agents(
+    chosen: settings.Settings, where: places.Places, log: Log
+) -> Callable[[asyncio.AbstractEventLoop, Callable[[events.Event], None]], Agents]:
+    """The runner of agents, after what a former manager left under way has been ended."""
     from quorate.host.agents import AgentRunner, AgentSettings
 
-    chosen = AgentSettings(run_directory=where.run, variables={"QUORATE_RUN": str(where.run)})
-    return lambda loop, post: AgentRunner(loop, post, chosen)
+    variables = {"QUORATE_CONFIG": chosen.source, "QUORATE_RUN": str(where.run)}
+
+    def make(loop: asyncio.AbstractEventLoop, post: Callable[[events.Event], None]) -> Agents:
+        runner = AgentRunner(loop, post, AgentSettings(run_directory=where.run, variables=variables))
+        for orphan in runner.prepare():
+            severity = "error" if orphan.outcome == "survives" else "notice"
+            log.write(severity, "orphan", {"what": orphan.what, "pid": str(orphan.pid), "outcome": orphan.outcome})
+        return runner
+
+    return make
 
 
 async def serve(machine: Machine, chosen: settings.Settings, where: places.Places, log: Log) -> int:
@@ -341,7 +353,7 @@ async def serve(machine: Machine, chosen: settings.Settings, where: places.Place
     except StorageError as error:
         log.write("critical", "cannot-start", {"error": str(error)})
         return EXIT_CONFIGURATION
-    daemon = Daemon(machine, chosen, where, log, _make_agents(where), storage)
+    daemon = Daemon(machine, chosen, where, log, _make_agents(chosen, where, log), storage)
     gc.collect()
     gc.freeze()
     daemon.start(stored)

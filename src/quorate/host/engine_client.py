@@ -36,6 +36,7 @@ class EngineClient:
         self._join: group.Join | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
+        self._links_unknown = True
         self._connect()
 
     @property
@@ -74,6 +75,8 @@ class EngineClient:
         self._reader = frames.FrameReader(_FRAME_MAX)
         self._writer = frames.FrameWriter(_PENDING_MAX)
         self._loop.add_reader(self._connection.fileno(), self._readable)
+        self._links_unknown = True
+        self.send(group.StatusAsked())
         if self._join is not None:
             self.send(self._join)
 
@@ -96,8 +99,17 @@ class EngineClient:
 
     def _hear(self, event: group.EngineEvent) -> None:
         self._post(event)
+        if isinstance(event, group.EngineStatus) and self._links_unknown:
+            self._tell_links(event)
         if isinstance(event, group.EngineGone) and self._join is not None:
             self.send(self._join)
+
+    def _tell_links(self, status: group.EngineStatus) -> None:
+        """What happened to the links before this manager was there to hear of it."""
+        self._links_unknown = False
+        for link in status.links:
+            cause = "as found" if link.up else "not up yet"
+            self._post(group.LinkChanged(peer=link.peer, link=link.link, up=link.up, cause=cause))
 
     def _flush(self) -> None:
         assert self._connection is not None

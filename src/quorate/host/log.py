@@ -30,6 +30,7 @@ SENTENCES: dict[str, str] = {
     "link-fault": "Link {link}: {cause}; it is tried again until it works",
     "client-refused": "A client of user {uid} was refused: only root and members of the group {group} may ask",
     "client-cut": "A client was cut: {cause}",
+    "orphan": "An action of a former manager ({what}, process {pid}): {outcome}",
     "storage-failed": "{what} could not be made durable: {error}; free space on the disk or replace it",
     "scheduler-died": "The scheduler worker ended: {cause}; it is started again",
     "self-fencing": "This node ends itself ({how}): {cause}",

@@ -82,7 +82,7 @@ class Storage:
     """Not safe for several threads at once; the driver gives it one. Every method may raise StorageError."""
 
     def __init__(self, directory: Path | str) -> None:
-        self.directory = Path(directory)
+        self.directory = Path(directory).absolute()  # the agents' runner changes directory now and then
         self._lock: int | None = None
         self._generation = 0
         self._position = _NOWHERE

@@ -38,6 +38,7 @@ class FakeEngine:
     def __init__(self, path: Path) -> None:
         self.listener = listen(path)
         self.asked: list[group.EngineRequest] = []
+        self.status_asked = 0
         self.reader = frames.FrameReader(1 << 20)
         self.connection = None
 
@@ -49,7 +50,9 @@ class FakeEngine:
             except BlockingIOError:
                 return
         data = frames.read_available(self.connection)
-        self.asked += [group.decode_request(one) for one in self.reader.feed(data or b"")]
+        asked = [group.decode_request(one) for one in self.reader.feed(data or b"")]
+        self.status_asked += sum(isinstance(one, group.StatusAsked) for one in asked)
+        self.asked += [one for one in asked if not isinstance(one, group.StatusAsked)]
 
     def say(self, event: group.EngineEvent) -> None:
         assert self.connection is not None
@@ -80,6 +83,25 @@ def test_join_is_kept_and_sent_whenever_the_engine_is_back(tmp_path: Path) -> No
         engine.say(group.EngineGone(cause="again"))
         await until(lambda: heard[-1] == group.EngineGone(cause="again"))
         await until(lambda: engine.serve() or engine.asked[3:] == [group.Leave()])
+        client.close()
+        engine.listener.close()
+        engine.die()
+
+    asyncio.run(main())
+
+
+def test_links_that_were_up_before_the_manager_came_are_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        path, heard = tmp_path / "engine.sock", []
+        engine = FakeEngine(path)
+        client = EngineClient(path, heard.append)
+        await until(lambda: engine.serve() or engine.status_asked == 1)
+        link = group.LinkStatus(peer=2, link="a", up=True, kind="udp", address="x", received=1, lost=0, rtt_us=None)
+        status = group.EngineStatus(engine="e", node=1, token_ms=1000, view=None, links=(link,), counters={})
+        engine.say(status)
+        engine.say(status)
+        await until(lambda: len(heard) == 3)
+        assert heard == [status, group.LinkChanged(peer=2, link="a", up=True, cause="as found"), status]
         client.close()
         engine.listener.close()
         engine.die()
