@@ -22,7 +22,7 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from quorate import __version__
@@ -65,7 +65,7 @@ class Agents(Protocol):
         self, effect: effects.RunAgent | effects.RunFenceAgent | effects.KillAgent | effects.LoadMetadata
     ) -> None: ...
 
-    def prepare(self) -> Sequence[object]: ...
+    def close(self) -> None: ...
 
 
 class Daemon:
@@ -103,9 +103,6 @@ class Daemon:
         self._next_beat = self._loop.call_soon(self._beat)
 
     def start(self, stored: events.StoredState) -> None:
-        """Begin; agents of a former manager that are still in action are ended before anything else."""
-        for orphan in self._agents.prepare():
-            self._log.write("warning", "orphan-ended", {"action": str(orphan)})
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._asked_to_stop)
         self._loop.add_signal_handler(signal.SIGHUP, self._log.reopen)

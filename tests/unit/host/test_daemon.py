@@ -57,8 +57,7 @@ class FakeAgents:
         self.post = post
         self.effects: list[effects.Effect] = []
 
-    def prepare(self) -> list[str]:
-        return []
+    def close(self) -> None: ...
 
     def perform(self, effect: effects.Effect) -> None:
         self.effects.append(effect)
