@@ -1,8 +1,9 @@
 """Engines of a cluster in virtual time, and a stub manager on each that talks all the time.
 
-`EngineNode` drives one HeartbeatEngine the way the host's driver does (header, gatekeeper, codec; only the seal is left out),
-and hands its events to whoever listens: the stub here, whole managers elsewhere. `GroupCluster` is N of them on one network.
-`run_group` is one seed's run: faults drawn from the seed, then healing, then convergence, all watched by group_checkers.
+`EngineNode` drives one HeartbeatEngine the way the host's driver does (header, gatekeeper, codec; only the seal is
+left out), and hands its events to whoever listens: the stub here, whole managers elsewhere. `GroupCluster` is N of
+them on one network. `run_group` is one seed's run: faults drawn from the seed, then healing, then convergence, all
+watched by group_checkers.
 """
 
 from __future__ import annotations
@@ -510,8 +511,8 @@ def convergence_bound_seconds(cluster: GroupCluster) -> float:
         if node.engine is not None:
             detector = node.engine.detector
             proving = max(
-                [proving, *(detector.proving_ns(link) for peer in detector.peers.values() for link in peer.links.values())]
-            )
+                [proving, *(detector.proving_ns(link) for peer in detector.peers.values() for link in
+            peer.links.values())] )
     return (proving + 16 * cluster.token_ns) / SECOND
 
 
@@ -526,8 +527,8 @@ def run_group(seed: int, nodes: int, make_engine: EngineFactory = HeartbeatEngin
     faults = _Faults(cluster)
     try:
         for node in cluster.nodes:
-            world.at(int(draw.uniform(0, 1.5) * cluster.token_ns), lambda node=node: faults._revive(node))  # type: ignore[misc]
-        end = int(draw.uniform(6, 18) * cluster.token_ns)
+            world.at(int(draw.uniform(0, 1.5) * cluster.token_ns), lambda node=node: faults._revive(node))  # type:
+        ignore[misc] end = int(draw.uniform(6, 18) * cluster.token_ns)
         _talk(cluster, end)
         faults.run(end)
         world.run_until(end)
@@ -554,5 +555,5 @@ def run_group(seed: int, nodes: int, make_engine: EngineFactory = HeartbeatEngin
     result.deliveries = cluster.checker.deliveries
     result.submissions = cluster.checker.submissions
     result.lost = cluster.checker.lost
-    result.faults = {**faults.counts, **{k: v for k, v in cluster.network.counters.items() if k not in ("sent", "arrived")}}
-    return result
+    result.faults = {**faults.counts, **{k: v for k, v in cluster.network.counters.items() if k not in ("sent",
+    "arrived")}} return result

@@ -1,9 +1,10 @@
-"""What must hold of a group layer, watched from outside: from what the managers sent and got, and from the true state of the wires.
+"""What must hold of a group layer, watched from outside: from what the managers sent and got, and from the true state
+of the wires.
 
-Checked at each event: ids grow and one id has one content; every view holds the node itself; one order for all members of a view; members
-that go together delivered the same; senders are members; at most once, first-in first-out; nothing invented; each submission has
-one fate; nodes of a view reach each other; a paused node accuses nobody. Checked at rest: every submission has its fate, and
-all who run are together.
+Checked at each event: ids grow and one id has one content; every view holds the node itself; one order for all
+members of a view; members that go together delivered the same; senders are members; at most once, first-in first-out;
+nothing invented; each submission has one fate; nodes of a view reach each other; a paused node accuses nobody.
+Checked at rest: every submission has its fate, and all who run are together.
 """
 
 from __future__ import annotations
@@ -190,8 +191,8 @@ class GroupChecker:
             if None not in (position, theirs.position) and position != theirs.position:
                 self._fail(
                     node,
-                    f"{node} and {other} went from {mine.former} to {view.id} after {position} and {theirs.position} entries",
-                )
+                    f"{node} and {other} went from {mine.former} to {view.id} after {position} and {theirs.position}
+                entries", )
             if set(mine.transitional) != set(theirs.transitional):
                 self._fail(node, f"transitional of {view.id}: {mine.transitional} at {node}, {theirs.transitional} at {other}")
         changes[node] = mine
@@ -236,8 +237,8 @@ class GroupChecker:
             if run.position < len(order.entries):
                 if order.entries[run.position] != each:
                     self._fail(
-                        node, f"entry {run.position} of view {key} is {each!r} here and {order.entries[run.position]!r} elsewhere"
-                    )
+                        node, f"entry {run.position} of view {key} is {each!r} here and
+                    {order.entries[run.position]!r} elsewhere" )
             else:
                 order.entries.append(each)
                 if each.startswith("view "):
@@ -272,8 +273,8 @@ class GroupChecker:
                 continue
             self._fail(
                 node,
-                f"paused {(woken_at - paused_at) / MILLISECOND:.0f} ms, its next view {view.id} lacks {other}, who runs",
-            )
+                f"paused {(woken_at - paused_at) / MILLISECOND:.0f} ms, its next view {view.id} lacks {other}, who
+            runs", )
         self.pauses_watched += 1
 
     def _was_quiet(self, since: int) -> bool:
@@ -309,7 +310,8 @@ class GroupChecker:
         self._compare_late_joiners()
 
     def _compare_late_joiners(self) -> None:
-        """Members of a view in which no manager was from the beginning: who joined later must see what the first sees."""
+        """Members of a view in which no manager was from the beginning: who joined later must see what the first
+        sees."""
         late: dict[ViewKey, list[tuple[int, int, list[str]]]] = {}
         for node, run in sorted(self._runs.items()):
             if run.early and run.view is not None:

@@ -1,7 +1,7 @@
 """The simulated wires: links between nodes that lose, delay, reorder, duplicate, cut and replay what is sent.
 
-Decided here: whether and when a datagram arrives. It knows nothing of what is in it. Everything random comes from the world's
-"network" stream. Faults are named by link (None: all links) and by direction, so that one-way cuts exist.
+Decided here: whether and when a datagram arrives. It knows nothing of what is in it. Everything random comes from the
+world's "network" stream. Faults are named by link (None: all links) and by direction, so that one-way cuts exist.
 """
 
 from __future__ import annotations

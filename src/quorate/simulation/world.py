@@ -1,8 +1,8 @@
 """Virtual time, seeded chance, and computers that can be paused and crash.
 
-Decided here: what happens when. A seed and the code give the whole run: all chance comes from named streams derived from the seed, ties
-are broken by the order of asking, and nothing depends on hashes or addresses. `World.digest` sums up the trace, so that two runs can be
-compared by one number.
+Decided here: what happens when. A seed and the code give the whole run: all chance comes from named streams derived
+from the seed, ties are broken by the order of asking, and nothing depends on hashes or addresses. `World.digest` sums
+up the trace, so that two runs can be compared by one number.
 """
 
 from __future__ import annotations
@@ -82,10 +82,12 @@ class World:
 
 
 class Computer:
-    """A machine in the world: it is on or off, running or paused. Things happen to it through `receive` and named timers.
+    """A machine in the world: it is on or off, running or paused. Things happen to it through `receive` and named
+    timers.
 
-    Paused, it keeps what arrives (up to BACKLOG_MAX, the rest is lost, like datagrams in a full buffer); when it wakes it gets that first,
-    then its overdue timers, all at the moment of waking. A crash forgets everything; `life` grows with each start.
+    Paused, it keeps what arrives (up to BACKLOG_MAX, the rest is lost, like datagrams in a full buffer); when it
+    wakes it gets that first, then its overdue timers, all at the moment of waking. A crash forgets everything; `life`
+    grows with each start.
     """
 
     def __init__(self, world: World, name: str) -> None:

@@ -15,9 +15,7 @@ from quorate.model.wire import NO_KEY, ViewKey
 def hearings(nodes: int, edges: set[tuple[int, int]], views: dict[int, ViewKey] | None = None) -> dict[int, Hearing]:
     """Symmetric edges."""
     return {
-        n: Hearing(
-            frozenset(b if a == n else a for a, b in edges if n in (a, b)), (views or {}).get(n, NO_KEY)
-        )
+        n: Hearing(frozenset(b if a == n else a for a, b in edges if n in (a, b)), (views or {}).get(n, NO_KEY))
         for n in range(1, nodes + 1)
     }
 
@@ -71,7 +69,8 @@ def test_bounded_for_many_nodes(nodes: int) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.integers(2, 7), st.data())
 def test_choices_agree_and_part_the_nodes(nodes: int, data: st.DataObject) -> None:
-    """What one member wants all its members want, and nobody is in two groups; no larger clique exists than the best."""
+    """What one member wants all its members want, and nobody is in two groups; no larger clique exists than the
+    best."""
     pairs = list(combinations(range(1, nodes + 1), 2))
     edges = set(data.draw(st.lists(st.sampled_from(pairs), unique=True)))
     said = hearings(nodes, edges)
@@ -81,6 +80,9 @@ def test_choices_agree_and_part_the_nodes(nodes: int, data: st.DataObject) -> No
         assert all(wanted[m] == members for m in members)
         assert set(combinations(members, 2)) <= edges
     largest = max(
-        len(some) for size in range(1, nodes + 1) for some in combinations(said, size) if set(combinations(some, 2)) <= edges
+        len(some)
+        for size in range(1, nodes + 1)
+        for some in combinations(said, size)
+        if set(combinations(some, 2)) <= edges
     )
     assert max(map(len, wanted.values())) == largest

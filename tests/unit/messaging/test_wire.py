@@ -79,6 +79,18 @@ def test_a_heartbeat_of_eight_nodes_is_small() -> None:
     """Steady state, eight nodes: it must not burden a serial line."""
     others = (2, 3, 4, 5, 6, 7, 8)
     beat = wire.Beat(
-        10**6, 10**12, (1005, 1), 1005, 0, others, others, others, (), tuple((n, 10**12, 500) for n in others), 10**6, 10**6, 10**6
+        10**6,
+        10**12,
+        (1005, 1),
+        1005,
+        0,
+        others,
+        others,
+        others,
+        (),
+        tuple((n, 10**12, 500) for n in others),
+        10**6,
+        10**6,
+        10**6,
     )
     assert wire.sealed_bytes(beat) < 260

@@ -150,6 +150,7 @@ class FailureDetector:
         """After a pause of our own: every silence so far may be ours."""
         for peer in self.peers.values():
             for link in peer.links.values():
+                link.one_way_since = now
                 if link.up:
                     link.heard_at = now
 

@@ -30,6 +30,8 @@ ACK_EVERY_BLOCKS = 4
 COORDINATOR_UNSTABLE_FREE = 12  # own blocks are sent half full below so many unstable ones
 MEMBER_OUTSTANDING_FREE = 4
 RESEND_PACKETS = 4
+NARROW_WINDOW_BLOCKS = 16  # a slow line holds no more without delaying a view change by seconds
+NARROW_SUBMIT_BLOCKS = 8
 REPAIR_BLOCKS = 48  # sent again for one request
 BEYOND_MAX = 256
 
@@ -425,7 +427,8 @@ class Conversation:
     def _submit(self) -> bool:
         formed: list[tuple[int, wire.Block, bool]] = []
         queue = self._queue
-        while len(queue.outstanding) < self._configuration.submit_window_blocks:
+        window = NARROW_SUBMIT_BLOCKS if self.is_narrow else self._configuration.submit_window_blocks
+        while len(queue.outstanding) < window:
             if self.sequencer is not None:
                 must_be_full = self.sequencer.top - self.sequencer.stable >= COORDINATOR_UNSTABLE_FREE
             else:
@@ -463,7 +466,8 @@ class Conversation:
             return False
         numbered: list[wire.Block] = []
         first = self.sequencer.top + 1
-        while (block := self.sequencer.next_block()) is not None:
+        window = NARROW_WINDOW_BLOCKS if self.is_narrow else None
+        while (block := self.sequencer.next_block(window)) is not None:
             self.log.add(self.sequencer.top, block)
             numbered.append(block)
             if len(self.sequencer.acked) == 1:

@@ -54,9 +54,7 @@ class HeartbeatEngine:
         self._outbox = Outbox(configuration, self.detector)
         self._neighbourhood = Neighbourhood(configuration.node, self.detector, configuration.token_ns)
         self._conversation = Conversation(configuration, self.detector, self._outbox)
-        self._changes = ViewChanges(
-            configuration, self.detector, self._neighbourhood, self._conversation, self._outbox
-        )
+        self._changes = ViewChanges(configuration, self.detector, self._neighbourhood, self._conversation, self._outbox)
         self._started = False
         self._stopped = False
         self._last_now = 0

@@ -101,10 +101,10 @@ class Sequencer:
             stream.queue.append(stream.early.pop(stream.expected))
             stream.expected += 1
 
-    def next_block(self) -> Block | None:
+    def next_block(self, window: int | None = None) -> Block | None:
         """The block that gets the next number: senders in turn, those with bulk at their head only when no other
-        waits."""
-        if self.top >= self.stable + self._window:
+        waits. `window` narrows the configured one."""
+        if self.top >= self.stable + (window or self._window):
             return None
         sender = self._next_sender()
         if sender is None:
