@@ -41,10 +41,22 @@ class Bench:
 
     def rights(self, *, take_over: bool, keep: bool = True, fence: bool = False) -> None:
         why = () if take_over else (("take-over", "unsettled:c"),)
-        rights = ev.Rights(keep=keep, fence=fence, write=True, take_over=take_over, quorate=keep, policy="stop", why=why)
+        rights = ev.Rights(
+            keep=keep, fence=fence, write=True, take_over=take_over, quorate=keep, policy="stop", why=why
+        )
         self.give(
-            ev.Situation(view=None, synced=True, node="a", dc="a", online=("a",), graced=(), absent=(), rights=rights,
-                         boot_ids=(), incarnation=1)  # fmt: skip
+            ev.Situation(
+                view=None,
+                synced=True,
+                node="a",
+                dc="a",
+                online=("a",),
+                graced=(),
+                absent=(),
+                rights=rights,
+                boot_ids=(),
+                incarnation=1,
+            )  # fmt: skip
         )
 
     def commit(self, entry: ActionRequest | ActionCancel | HistoryCleared) -> list[fx.Effect]:
@@ -103,7 +115,14 @@ def test_an_action_runs_and_its_result_is_logged() -> None:
     assert (run.operation, run.resource, run.timeout_ms, run.parameters) == ("start", "r", 20_000, {"foo": "1"})
     assert bench.executor.running() == (start.key,)
     told = result(bench.exit(run))
-    assert (told.key, told.rc, told.status, told.call_id, told.started_at, told.execution_ms) == (start.key, 0, 0, 1, 5_100, 20)
+    assert (told.key, told.rc, told.status, told.call_id, told.started_at, told.execution_ms) == (
+        start.key,
+        0,
+        0,
+        1,
+        5_100,
+        20,
+    )
     assert bench.executor.running() == (start.key,)  # not in the log yet
     bench.give(ev.Applied(entry=told, view_index=2, mine=True))
     assert bench.executor.running() == () and bench.executor.active() == ("r",)
@@ -199,7 +218,10 @@ def test_the_right_is_asked_at_the_moment_of_execution() -> None:
     bench.commit(request())
     bench.rights(take_over=False)
     told = [effect.entry for effect in all_of(bench.exit(run), fx.Log)]
-    assert [(entry.operation, entry.rc) for entry in told if isinstance(entry, ActionResult)] == [("stop", 0), ("start", 99)]
+    assert [(entry.operation, entry.rc) for entry in told if isinstance(entry, ActionResult)] == [
+        ("stop", 0),
+        ("start", 99),
+    ]
 
 
 def test_a_restart_in_place_needs_only_the_right_to_keep() -> None:
@@ -335,7 +357,9 @@ def test_digests_follow_the_metadata() -> None:
     assert told.restart_digest == "592070f16088ad2988879eb02fda8b2b"  # of bar="2" alone
     assert len({told.digest, told.restart_digest, told.secure_digest}) == 3
     monitor = result(Bench().done(request("monitor", 10_000, parameters={})))
-    assert monitor.restart_digest is None and monitor.digest == "4811cef7f7f94e3a35a70be7916cb2fd" == monitor.secure_digest
+    assert (
+        monitor.restart_digest is None and monitor.digest == "4811cef7f7f94e3a35a70be7916cb2fd" == monitor.secure_digest
+    )
     stop = result(Bench().done(request("stop")))
     assert stop.restart_digest is None and stop.secure_digest is None
 
@@ -369,7 +393,9 @@ def test_metadata_that_is_not_to_be_had_holds_nothing_up() -> None:
 
 def device(operation: str, interval_ms: int = 0, **parameters: str) -> ActionRequest:
     given = {"ipaddr": "10.0.0.1", "pcmk_host_list": "b", "crm_feature_set": "3.16.1"} | parameters
-    return request(operation, interval_ms, "fd", agent_class="stonith", provider=None, agent="fence_x", parameters=given)
+    return request(
+        operation, interval_ms, "fd", agent_class="stonith", provider=None, agent="fence_x", parameters=given
+    )
 
 
 def test_a_device_is_registered_by_its_start() -> None:

@@ -32,7 +32,9 @@ def cib() -> Cib:
     return Cib.parse(CONFIGURATION)
 
 
-def request(operation: str = "start", interval_ms: int = 0, target: int = 0, action: int = 3, **more: object) -> ActionRequest:
+def request(
+    operation: str = "start", interval_ms: int = 0, target: int = 0, action: int = 3, **more: object
+) -> ActionRequest:
     values: dict[str, object] = {
         "key": f"{action}:7:{target}:{UUID}", "node": "a", "executor": "a", "resource": "ip", "agent_class": "ocf",
         "provider": "heartbeat", "agent": "Dummy", "operation": operation, "interval_ms": interval_ms,
@@ -302,7 +304,9 @@ def test_a_node_brings_its_own_history(cib: Cib) -> None:
 
 
 def test_attributes(cib: Cib) -> None:
-    assert status.set_attribute(cib, "a", "master-de2:0", "10") and not status.set_attribute(cib, "a", "master-de2:0", "10")
+    assert status.set_attribute(cib, "a", "master-de2:0", "10") and not status.set_attribute(
+        cib, "a", "master-de2:0", "10"
+    )
     status.set_attribute(cib, "a", "#health-cpu", "yellow")
     status.set_attribute(cib, "a", "cpu", "4", "utilization")
     status.set_attribute(cib, "a", "odd", "1", set_id="mine")
@@ -317,7 +321,9 @@ def test_attributes(cib: Cib) -> None:
     )
     assert status.attributes(cib, "a") == {"master-de2:0": "10", "#health-cpu": "yellow", "odd": "1"}
     assert status.attributes(cib, "a", "utilization") == {"cpu": "4"}
-    assert status.set_attribute(cib, "a", "master-de2:0", None) and not status.set_attribute(cib, "a", "master-de2:0", None)
+    assert status.set_attribute(cib, "a", "master-de2:0", None) and not status.set_attribute(
+        cib, "a", "master-de2:0", None
+    )
 
 
 def test_delete_by_pattern(cib: Cib) -> None:
@@ -400,6 +406,8 @@ def show(cib: Cib, tmp_path: Path) -> str:
     path = tmp_path / "cib.xml"
     path.write_bytes(cib.serialize())
     environment = {**os.environ, "CIB_file": str(path)}
-    done = subprocess.run(["crm_mon", "-1", "-r", "-f", "-o"], env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        ["crm_mon", "-1", "-r", "-f", "-o"], env=environment, capture_output=True, text=True, timeout=30
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout

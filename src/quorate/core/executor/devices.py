@@ -39,9 +39,7 @@ def monitor_effect(request: ActionRequest, run: str) -> fx.RunFenceAgent:
     action = parameters.get("pcmk_monitor_action") or "monitor"
     timeout_ms = parse_interval_ms(parameters.get("pcmk_monitor_timeout"), request.timeout_ms) or request.timeout_ms
     passed = {
-        name: value
-        for name, value in parameters.items()
-        if not name.startswith(_CONTROL) and name not in _NOT_PASSED
+        name: value for name, value in parameters.items() if not name.startswith(_CONTROL) and name not in _NOT_PASSED
     }
     return fx.RunFenceAgent(
         key=run, agent=request.agent, action=action, timeout_ms=timeout_ms, parameters={"action": action, **passed}

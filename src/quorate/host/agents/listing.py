@@ -102,4 +102,3 @@ def _units() -> set[str]:
             continue
         found |= {name.removesuffix(".service") for name in names if name.endswith(".service")}
     return found
-

@@ -198,6 +198,17 @@ class RunningProcess:
             os.close(pipe)
 
 
+def keep_descriptors_private() -> None:
+    """What this process itself has inherited is not for agents either: a service would keep it open for ever."""
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor > 2:
+            try:
+                os.set_inheritable(descriptor, False)
+            except OSError:
+                pass  # the listing's own
+
+
 def _kill_group(pid: int) -> None:
     try:
         os.killpg(pid, signal.SIGKILL)

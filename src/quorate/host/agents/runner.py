@@ -32,7 +32,7 @@ from .plans import (
     ocf_metadata_plan,
     ocf_plan,
 )
-from .process import Exit, Loop, RunningProcess, SpawnError
+from .process import Exit, Loop, RunningProcess, SpawnError, keep_descriptors_private
 from .settings import AgentSettings
 from .systemd import Systemd, SystemdError, unit_exists
 
@@ -61,6 +61,7 @@ class AgentRunner:
 
     def prepare(self) -> list[Orphan]:
         """Before the first action: the directories agents expect, and an end to what a previous manager left."""
+        keep_descriptors_private()
         self.ledger.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.geteuid() == 0 and not AGENT_RESOURCES.exists():
             AGENT_RESOURCES.mkdir(mode=0o1755, parents=True, exist_ok=True)
@@ -129,8 +130,16 @@ class AgentRunner:
                 self._tasks.pop(effect.key, None)
             elapsed = int((time.clock_gettime(time.CLOCK_BOOTTIME) - begun) * 1000)
             self._deliver(
-                ev.AgentExited(key=effect.key, rc=rc, timed_out=timed_out, killed=killed, missing=missing, reason=reason,
-                               started_at=wall, execution_ms=elapsed)  # fmt: skip
+                ev.AgentExited(
+                    key=effect.key,
+                    rc=rc,
+                    timed_out=timed_out,
+                    killed=killed,
+                    missing=missing,
+                    reason=reason,
+                    started_at=wall,
+                    execution_ms=elapsed,
+                )  # fmt: skip
             )
 
         self._tasks[effect.key] = asyncio.ensure_future(run())
@@ -177,9 +186,7 @@ class AgentRunner:
         except SpawnError as error:
             self.ledger.end(entry)
             rc = OCF_NOT_INSTALLED if error.missing else OCF_PERMISSION if error.forbidden else OCF_ERROR
-            self._answer(
-                ev.AgentExited(key=key, rc=rc, missing=error.missing, reason=str(error), started_at=wall)
-            )
+            self._answer(ev.AgentExited(key=key, rc=rc, missing=error.missing, reason=str(error), started_at=wall))
 
     def _kill(self, key: str) -> None:
         process, task = self._running.get(key), self._tasks.get(key)
