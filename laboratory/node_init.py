@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -111,8 +110,7 @@ def mount_sbin(added: dict[str, str]) -> None:
         if name not in added:
             os.symlink(f"/run/laboratory-sbin/{name}", f"/usr/sbin/{name}")
     for name, path in added.items():
-        shutil.copyfile(path, f"/usr/sbin/{name}")
-        os.chmod(f"/usr/sbin/{name}", 0o755)
+        os.symlink(path, f"/usr/sbin/{name}")
 
 
 def mount_dev(devices: dict[str, str], open_files: dict[str, int]) -> None:

@@ -1,0 +1,8 @@
+"""Cluster stacks that can be put on a laboratory's nodes: this project's, and Corosync with Pacemaker to compare."""
+
+from .configuration import FLOATING, Configuration, web_server_files
+from .peer import PeerStack
+from .quorate import QuorateStack
+from .stack import Stack, StackError
+
+__all__ = ["FLOATING", "Configuration", "PeerStack", "QuorateStack", "Stack", "StackError", "web_server_files"]
