@@ -81,6 +81,7 @@ class Bench:
         self.synced = True
         self._view = 0
         self._index = 0
+        self.trace: list[object] = []  # effects and entries in the order in which they were asked for
         self._queue: deque[ev.Event | ev.Inner] = deque()
         stored = ev.StoredState(promised=0, position=entries.Position(0, 0), cib=None)
         self.give(ev.Started(boot_id="boot-1", incarnation=7, stored=stored, wall=WALL))
@@ -94,17 +95,28 @@ class Bench:
         while self._queue:
             event = self._queue.popleft()
             for machine in (self.fencer, self.controller):
-                for effect in machine.handle(event, self.now, self.state):
-                    if not isinstance(effect, fx.Log):
-                        self.effects.append(effect)
-                        if isinstance(effect, fx.LoadMetadata) and self.metadata is not None:
-                            self._queue.append(ev.MetadataLoaded(agent=effect.agent, xml=self.metadata))
-                        continue
-                    self.logged.append(effect.entry)
-                    self.transit.append(effect.entry)
+                self._take(machine.handle(event, self.now, self.state))
             if not self.hold:
                 self._deliver()
         return self.effects[start:]
+
+    def _take(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, fx.Log):
+                self.trace.append(effect.entry)
+                self.logged.append(effect.entry)
+                self.transit.append(effect.entry)
+                continue
+            self.trace.append(effect)
+            self.effects.append(effect)
+            if isinstance(effect, fx.LoadMetadata) and self.metadata is not None:
+                self._queue.append(ev.MetadataLoaded(agent=effect.agent, xml=self.metadata))
+
+    def carry(self, effects: list[fx.Effect]) -> None:
+        """Effects of a call that is no event (`want`, `asked`)."""
+        self._take(effects)
+        if not self.hold:
+            self.deliver()
 
     def _deliver(self) -> None:
         while self.transit:

@@ -27,14 +27,7 @@ def want(bench: Bench, target: str = "n3", action: str = "reboot", delay_ms: int
     effects = bench.fencer.want(
         target, action, cause="lost", delay_ms=delay_ms, timeout_ms=60_000, now=bench.now, state=bench.state
     )
-    for effect in effects:
-        if isinstance(effect, fx.Log):
-            bench.logged.append(effect.entry)
-            bench.transit.append(effect.entry)
-        else:
-            bench.effects.append(effect)
-    if not bench.hold:
-        bench.deliver()
+    bench.carry(effects)
 
 
 def requests(bench: Bench) -> list[entries.FenceRequest]:
@@ -484,13 +477,7 @@ def test_without_metadata_the_agent_is_taken_as_most_are() -> None:
 
 
 def ask(bench: Bench, request: protocol.FenceAsked | protocol.FenceConfirmed) -> None:
-    for effect in bench.fencer.asked(request, "root", bench.now, bench.state, 1_700_000_000):
-        if isinstance(effect, fx.Log):
-            bench.logged.append(effect.entry)
-            bench.transit.append(effect.entry)
-        else:
-            bench.effects.append(effect)
-    bench.deliver()
+    bench.carry(bench.fencer.asked(request, "root", bench.now, bench.state, 1_700_000_000))
 
 
 def test_an_operators_request_takes_the_same_path_on_any_node() -> None:
