@@ -160,7 +160,7 @@ def test_no_ledger_no_action(bench: Bench) -> None:
     assert not (bench.root / "ran").exists()
 
 
-# ---- fence agents ---------------------------------------------------------------------------------------------------
+# ---- fence agents -----------------------------------------------------------------------------------------------
 
 
 def test_fence_agent_reads_its_options(bench: Bench) -> None:
@@ -185,12 +185,13 @@ def test_missing_fence_agent_names_the_places(bench: Bench) -> None:
     assert exited.missing and f"no fence_no in {bench.root}/fence" in exited.reason
 
 
-# ---- init scripts -----------------------------------------------------------------------------------------------------
+# ---- init scripts -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("operation", "code", "rc"),
-    [("monitor", 0, 0), ("monitor", 1, 7), ("monitor", 3, 7), ("monitor", 4, 1), ("monitor", 150, 5), ("monitor", 151, 4),
+    [("monitor", 0, 0), ("monitor", 1, 7), ("monitor", 3, 7), ("monitor", 4, 1), ("monitor", 150, 5),
+     ("monitor", 151, 4),
      ("monitor", 99, 1), ("start", 0, 0), ("start", 5, 5), ("stop", 7, 7), ("stop", 8, 1)],
 )  # fmt: skip
 def test_init_scripts_codes(bench: Bench, operation: str, code: int, rc: int) -> None:
@@ -208,7 +209,7 @@ def test_init_scripts_know_few_actions(bench: Bench) -> None:
     assert bench.exited(agent(agent_class="upstart")).missing
 
 
-# ---- metadata ---------------------------------------------------------------------------------------------------------
+# ---- metadata ---------------------------------------------------------------------------------------------------
 
 
 def metadata(bench: Bench, name: str, times: int = 1) -> list[ev.MetadataLoaded]:
@@ -244,7 +245,7 @@ def test_metadata_of_what_is_not_there(bench: Bench, name: str) -> None:
     assert loaded.xml is None and loaded.error and loaded.agent == name
 
 
-# ---- listing ----------------------------------------------------------------------------------------------------------
+# ---- listing ----------------------------------------------------------------------------------------------------
 
 
 def test_listing(bench: Bench) -> None:

@@ -101,11 +101,17 @@ def result(effects: Iterable[fx.Effect]) -> ActionResult:
 
 
 def cancel(monitor: ActionRequest) -> ActionCancel:
-    return ActionCancel(key=f"{next(numbers)}:1:0:u", node=monitor.node, executor=monitor.executor,
-                        resource=monitor.resource, operation=monitor.operation, interval_ms=monitor.interval_ms)  # fmt: skip
+    return ActionCancel(
+        key=f"{next(numbers)}:1:0:u",
+        node=monitor.node,
+        executor=monitor.executor,
+        resource=monitor.resource,
+        operation=monitor.operation,
+        interval_ms=monitor.interval_ms,
+    )
 
 
-# ---- single actions -------------------------------------------------------------------------------------------------
+# ---- single actions ---------------------------------------------------------------------------------------------
 
 
 def test_an_action_runs_and_its_result_is_logged() -> None:
@@ -194,7 +200,7 @@ def test_too_many_agents_wait_but_stops_do_not() -> None:
     assert only(bench.exit(runs[0], rc=7), fx.RunAgent).resource == "more"
 
 
-# ---- rights ---------------------------------------------------------------------------------------------------------
+# ---- rights -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operation", ["start", "promote", "migrate_from"])
@@ -256,7 +262,7 @@ def test_what_moved_away_is_not_held_any_more() -> None:
     assert result(bench.commit(request())).rc == 99
 
 
-# ---- monitors ---------------------------------------------------------------------------------------------------------
+# ---- monitors ---------------------------------------------------------------------------------------------------
 
 
 def test_a_monitor_comes_back_and_reports_changes_only() -> None:
@@ -348,7 +354,7 @@ def test_refreshed_history_ends_monitors_and_cleaned_failures_are_news_again() -
     assert only(bench.commit(HistoryCleared(request="d", node="a", resource="r")), fx.CancelTimer)
 
 
-# ---- metadata and digests -------------------------------------------------------------------------------------------
+# ---- metadata and digests ---------------------------------------------------------------------------------------
 
 
 def test_digests_follow_the_metadata() -> None:
@@ -388,7 +394,7 @@ def test_metadata_that_is_not_to_be_had_holds_nothing_up() -> None:
     assert not all_of(again, fx.LoadMetadata) and result(bench.exit(only(again, fx.RunAgent)))
 
 
-# ---- fence devices ----------------------------------------------------------------------------------------------------
+# ---- fence devices ----------------------------------------------------------------------------------------------
 
 
 def device(operation: str, interval_ms: int = 0, **parameters: str) -> ActionRequest:
@@ -420,7 +426,7 @@ def test_a_device_that_does_not_answer_is_not_registered() -> None:
     assert (result(bench.commit(device("promote"))).rc, bench.executor.running() != ()) == (3, True)
 
 
-# ---- stopping everything ----------------------------------------------------------------------------------------------
+# ---- stopping everything ----------------------------------------------------------------------------------------
 
 
 def test_stop_all_goes_backwards_one_at_a_time() -> None:

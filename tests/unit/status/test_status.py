@@ -18,7 +18,8 @@ UUID = "fa2abf77-44e2-40bb-895d-e60b4c6a7e42"
 SHARED = Path(os.environ.get("QUORATE_SHARED", Path(__file__).parents[4] / "shared"))
 VECTORS = SHARED / "vectors" / "live_vectors.json"
 
-CONFIGURATION = b"""<cib admin_epoch="0" epoch="1" num_updates="0" validate-with="pacemaker-3.9" crm_feature_set="3.16.1"
+CONFIGURATION = b"""<cib admin_epoch="0" epoch="1" num_updates="0" validate-with="pacemaker-3.9"
+ crm_feature_set="3.16.1"
  have-quorum="1" dc-uuid="1"><configuration><crm_config><cluster_property_set id="o">
  <nvpair id="o-s" name="stonith-enabled" value="false"/></cluster_property_set></crm_config>
 <nodes><node id="1" uname="a"/><node id="2" uname="b"/></nodes>
@@ -69,7 +70,8 @@ def test_a_successful_start(cib: Cib) -> None:
         '<lrm_rsc_op id="ip_last_0" operation_key="ip_start_0" operation="start" crm-debug-origin="do_update_resource" '
         f'crm_feature_set="3.16.1" transition-key="3:7:0:{UUID}" transition-magic="0:0;3:7:0:{UUID}" exit-reason="" '
         'on_node="a" call-id="5" rc-code="0" op-status="0" interval="0" last-rc-change="1000" exec-time="21" '
-        'queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/></lrm_resource></lrm_resources></lrm></node_state>'
+        'queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/></lrm_resource></lrm_resources></lrm>'
+        "</node_state>"
     )
     assert not status.record_result(cib, result())  # the same again changes nothing
 
@@ -273,7 +275,8 @@ def test_node_state(cib: Cib) -> None:
     assert status.set_node_state(cib, "a", "1", origin="x", **first)  # type: ignore[arg-type]
     assert not status.set_node_state(cib, "a", "1", **first)  # type: ignore[arg-type]
     assert etree.tostring(cib.status[0]).decode() == (
-        '<node_state id="1" uname="a" in_ccm="true" crmd="online" crm-debug-origin="x" join="member" expected="member"/>'
+        '<node_state id="1" uname="a" in_ccm="true" crmd="online" crm-debug-origin="x" join="member"'
+        ' expected="member"/>'
     )
     assert status.set_node_state(cib, "a", crmd="offline") and cib.status[0].get("join") == "member"
 
@@ -315,7 +318,8 @@ def test_attributes(cib: Cib) -> None:
         '<transient_attributes id="1"><instance_attributes id="status-1">'
         '<nvpair id="status-1-master-de2.0" name="master-de2:0" value="10"/>'
         '<nvpair id="status-1-.health-cpu" name="#health-cpu" value="yellow"/></instance_attributes>'
-        '<utilization id="status-1-utilization"><nvpair id="status-1-utilization-cpu" name="cpu" value="4"/></utilization>'
+        '<utilization id="status-1-utilization"><nvpair id="status-1-utilization-cpu" name="cpu" value="4"/>'
+        "</utilization>"
         '<instance_attributes id="mine"><nvpair id="mine-odd" name="odd" value="1"/></instance_attributes>'
         "</transient_attributes>"
     )
@@ -334,7 +338,7 @@ def test_delete_by_pattern(cib: Cib) -> None:
     assert not status.delete_attributes(cib, "a", "(") and not status.delete_attributes(cib, "nobody", ".")
 
 
-# ---- against the real thing ---------------------------------------------------------------------------------------
+# ---- against the real thing -------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not VECTORS.exists(), reason="1 recorded status section: the shared vectors are not here")

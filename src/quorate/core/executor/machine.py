@@ -4,7 +4,8 @@ Decided here: when each action begins (one at a time for each resource, differen
 this node still has the right to it, when a monitor comes back and whether its result is news, and that each result is
 in the log exactly once. Not decided here: which actions there are (scheduler, controller), how an agent is run (host).
 
-Source: Pacemaker's executor, as its users see it: state changes cancel the resource's monitors, monitors report changes.
+Source: Pacemaker's executor, as its users see it: a state change cancels the resource's monitors, and monitors report
+changes.
 """
 
 from __future__ import annotations

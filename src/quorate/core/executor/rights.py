@@ -1,9 +1,9 @@
 """Whether this node may begin an action now: asked again at the moment of execution.
 
 What ends or watches is always allowed. What brings a resource to life here needs the right to take over; or the right
-to keep, when the resource has been here since this node last had the right to take over, so that nobody else can have it
-(a restart in place under no-quorum-policy=freeze, or while a lost node is still to be fenced). A fence device is needed
-to get that far, so it asks for less.
+to keep, when the resource has been here since this node last had the right to take over, so that nobody else can have
+it (a restart in place under no-quorum-policy=freeze, or while a lost node is still to be fenced). A fence device is
+needed to get that far, so it asks for less.
 """
 
 from __future__ import annotations
