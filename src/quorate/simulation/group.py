@@ -203,7 +203,6 @@ class EngineNode:
                 )
             )
 
-
     def _check_life(self, header: wire.Header) -> None:
         """Ground truth: once the engine has heard one life of a peer, nothing of an earlier one may reach it."""
         life = self._births[header.incarnation]
@@ -511,8 +510,11 @@ def convergence_bound_seconds(cluster: GroupCluster) -> float:
         if node.engine is not None:
             detector = node.engine.detector
             proving = max(
-                [proving, *(detector.proving_ns(link) for peer in detector.peers.values() for link in
-            peer.links.values())] )
+                [
+                    proving,
+                    *(detector.proving_ns(link) for peer in detector.peers.values() for link in peer.links.values()),
+                ]
+            )
     return (proving + 16 * cluster.token_ns) / SECOND
 
 
@@ -520,15 +522,19 @@ def run_group(seed: int, nodes: int, make_engine: EngineFactory = HeartbeatEngin
     """One run: start in disorder, faults for some tokens, healing, convergence, silence."""
     draw = random.Random(f"{seed}/run")
     token_ms = draw.choice((200, 1000))
-    links = draw.choice((("lan",), ("lan", "ring"), ("lan", "serial0"))) if nodes <= 3 else draw.choice((("lan",), ("lan", "ring")))
+    links = (
+        draw.choice((("lan",), ("lan", "ring"), ("lan", "serial0")))
+        if nodes <= 3
+        else draw.choice((("lan",), ("lan", "ring")))
+    )
     cluster = GroupCluster(f"group/{nodes}/{seed}", nodes, token_ms=token_ms, links=links, make_engine=make_engine)
     result = GroupRun(seed=seed, nodes=nodes)
     world = cluster.world
     faults = _Faults(cluster)
     try:
         for node in cluster.nodes:
-            world.at(int(draw.uniform(0, 1.5) * cluster.token_ns), lambda node=node: faults._revive(node))  # type:
-        ignore[misc] end = int(draw.uniform(6, 18) * cluster.token_ns)
+            world.at(int(draw.uniform(0, 1.5) * cluster.token_ns), lambda node=node: faults._revive(node))  # type: ignore[misc]
+        end = int(draw.uniform(6, 18) * cluster.token_ns)
         _talk(cluster, end)
         faults.run(end)
         world.run_until(end)
@@ -555,5 +561,8 @@ def run_group(seed: int, nodes: int, make_engine: EngineFactory = HeartbeatEngin
     result.deliveries = cluster.checker.deliveries
     result.submissions = cluster.checker.submissions
     result.lost = cluster.checker.lost
-    result.faults = {**faults.counts, **{k: v for k, v in cluster.network.counters.items() if k not in ("sent",
-    "arrived")}} return result
+    result.faults = {
+        **faults.counts,
+        **{k: v for k, v in cluster.network.counters.items() if k not in ("sent", "arrived")},
+    }
+    return result

@@ -1,10 +1,10 @@
 """What must hold of a group layer, watched from outside: from what the managers sent and got, and from the true state
 of the wires.
 
-Checked at each event: ids grow and one id has one content; every view holds the node itself; one order for all
-members of a view; members that go together delivered the same; senders are members; at most once, first-in first-out;
-nothing invented; each submission has one fate; nodes of a view reach each other; a paused node accuses nobody.
-Checked at rest: every submission has its fate, and all who run are together.
+Checked at each event: ids grow and one id has one content; every view holds the node itself; one order for all members
+of a view; members that go together delivered the same; senders are members; at most once, first-in first-out; nothing
+invented; each submission has one fate; nodes of a view reach each other; a paused node accuses nobody. Checked at
+rest: every submission has its fate, and all who run are together.
 """
 
 from __future__ import annotations
@@ -146,7 +146,9 @@ class GroupChecker:
             self._fail(node, f"view {view.id} has two contents: {self._contents[view.id]} and {content}")
         if node not in view.nodes or node not in view.members or node not in view.transitional:
             self._fail(node, f"view {view.id} lacks the node itself: {view}")
-        if list(view.nodes) != sorted(set(view.nodes)) or not set(view.transitional) <= set(view.members) <= set(view.nodes):
+        if list(view.nodes) != sorted(set(view.nodes)) or not set(view.transitional) <= set(view.members) <= set(
+            view.nodes
+        ):
             self._fail(node, f"view {view.id} is not sorted or not nested: {view}")
         key = _key(view.id)
         former, position = run.view, run.position
@@ -187,14 +189,19 @@ class GroupChecker:
             if not together:
                 continue
             if theirs.former != mine.former:
-                self._fail(node, f"{node} and {other} come to {view.id} together from {mine.former} and {theirs.former}")
+                self._fail(
+                    node, f"{node} and {other} come to {view.id} together from {mine.former} and {theirs.former}"
+                )
             if None not in (position, theirs.position) and position != theirs.position:
                 self._fail(
                     node,
-                    f"{node} and {other} went from {mine.former} to {view.id} after {position} and {theirs.position}
-                entries", )
+                    f"{node} and {other} went from {mine.former} to {view.id} after "
+                    f"{position} and {theirs.position} entries",
+                )
             if set(mine.transitional) != set(theirs.transitional):
-                self._fail(node, f"transitional of {view.id}: {mine.transitional} at {node}, {theirs.transitional} at {other}")
+                self._fail(
+                    node, f"transitional of {view.id}: {mine.transitional} at {node}, {theirs.transitional} at {other}"
+                )
         changes[node] = mine
 
     def _on_delivered(self, node: int, run: _Run, event: group.Delivered) -> None:
@@ -237,8 +244,10 @@ class GroupChecker:
             if run.position < len(order.entries):
                 if order.entries[run.position] != each:
                     self._fail(
-                        node, f"entry {run.position} of view {key} is {each!r} here and
-                    {order.entries[run.position]!r} elsewhere" )
+                        node,
+                        f"entry {run.position} of view {key} is {each!r} here and "
+                        f"{order.entries[run.position]!r} elsewhere",
+                    )
             else:
                 order.entries.append(each)
                 if each.startswith("view "):
@@ -254,7 +263,9 @@ class GroupChecker:
             for b in view.nodes:
                 since = self._network.unreachable_since(a, b) if a != b else None
                 if since is not None and since < limit:
-                    self._fail(node, f"view {view.id} has {a} and {b}, but {a} has not reached {b} since {since / SECOND:.3f}")
+                    self._fail(
+                        node, f"view {view.id} has {a} and {b}, but {a} has not reached {b} since {since / SECOND:.3f}"
+                    )
 
     def _check_accusation(self, node: int, view: group.View) -> None:
         """The first view of a node after its pause lacks nobody who runs and could be heard all the time."""
@@ -273,8 +284,9 @@ class GroupChecker:
                 continue
             self._fail(
                 node,
-                f"paused {(woken_at - paused_at) / MILLISECOND:.0f} ms, its next view {view.id} lacks {other}, who
-            runs", )
+                f"paused {(woken_at - paused_at) / MILLISECOND:.0f} ms, "
+                f"its next view {view.id} lacks {other}, who runs",
+            )
         self.pauses_watched += 1
 
     def _was_quiet(self, since: int) -> bool:
@@ -310,8 +322,7 @@ class GroupChecker:
         self._compare_late_joiners()
 
     def _compare_late_joiners(self) -> None:
-        """Members of a view in which no manager was from the beginning: who joined later must see what the first
-        sees."""
+        """In a view that began without managers, who joined later must see what the first sees."""
         late: dict[ViewKey, list[tuple[int, int, list[str]]]] = {}
         for node, run in sorted(self._runs.items()):
             if run.early and run.view is not None:

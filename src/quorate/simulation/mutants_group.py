@@ -53,7 +53,9 @@ def _no_freeze(self: Conversation) -> None:
 def _no_fill(original: Callable[..., bool]) -> Callable[..., bool]:
     def prepare(self: Conversation, install: wire.Install, now: int) -> bool:
         sections = tuple(
-            wire.Section(s.view, min(s.cut, self.log.received) if s.view == self.key else s.cut, s.sources, s.transitional)
+            wire.Section(
+                s.view, min(s.cut, self.log.received) if s.view == self.key else s.cut, s.sources, s.transitional
+            )
             for s in install.sections
         )
         return original(self, wire.Install(install.round, install.members, sections, install.marks), now)
@@ -94,7 +96,7 @@ def _no_mark_merge(marks: conclusion.Marks, group: Any, cut: int) -> None:
 
 
 def _cut_is_lowest(group: Any) -> int:
-    return min(state.received for state in group.values())
+    return min(int(state.received) for state in group.values())
 
 
 def _deliver_over_gaps(self: OrderLog, number: int, block: wire.Block) -> bool:
@@ -190,23 +192,39 @@ _SHOWN = {
 }
 
 MUTANTS: tuple[GroupMutant, ...] = (
-    GroupMutant("no-freeze", "a member goes on delivering after it has told its state", Conversation, "freeze",
-    _no_freeze), GroupMutant(
+    GroupMutant(
+        "no-freeze", "a member goes on delivering after it has told its state", Conversation, "freeze", _no_freeze
+    ),
+    GroupMutant(
         "no-fill",
         "a view is begun without the messages up to the cut",
         Conversation,
         "prepare",
         _no_fill(Conversation.prepare),
     ),
-    GroupMutant("own-ack-frees", "messages are freed as soon as this node has them", OrderLog, "free",
-    _free_on_own_ack), GroupMutant("lower-round", "a proposal below the promised round is answered", ViewChanges,
-    "on_propose", _accept_lower_round), GroupMutant("no-mark-merge", "high-water marks are not merged", conclusion,
-    "merge_marks", _no_mark_merge), GroupMutant("stale-install", "a view of a round not promised is installed",
-    ViewChanges, "on_install", _install_any_round), GroupMutant("lowest-cut", "the cut is what all have, not what any
-    has", conclusion, "cut_of", _cut_is_lowest), GroupMutant("over-gaps", "a gap in the order is skipped", OrderLog,
-    "add", _deliver_over_gaps), GroupMutant("fastest-stable", "the fastest member's acknowledgement counts as all",
-    Sequencer, "acknowledge", _stable_by_fastest), GroupMutant("stream-order", "a sender's blocks are numbered as they
-    come", Sequencer, "submit", _unordered_submissions), GroupMutant(
+    GroupMutant(
+        "own-ack-frees", "messages are freed as soon as this node has them", OrderLog, "free", _free_on_own_ack
+    ),
+    GroupMutant(
+        "lower-round", "a proposal below the promised round is answered", ViewChanges, "on_propose", _accept_lower_round
+    ),
+    GroupMutant("no-mark-merge", "high-water marks are not merged", conclusion, "merge_marks", _no_mark_merge),
+    GroupMutant(
+        "stale-install", "a view of a round not promised is installed", ViewChanges, "on_install", _install_any_round
+    ),
+    GroupMutant("lowest-cut", "the cut is what all have, not what any has", conclusion, "cut_of", _cut_is_lowest),
+    GroupMutant("over-gaps", "a gap in the order is skipped", OrderLog, "add", _deliver_over_gaps),
+    GroupMutant(
+        "fastest-stable",
+        "the fastest member's acknowledgement counts as all",
+        Sequencer,
+        "acknowledge",
+        _stable_by_fastest,
+    ),
+    GroupMutant(
+        "stream-order", "a sender's blocks are numbered as they come", Sequencer, "submit", _unordered_submissions
+    ),
+    GroupMutant(
         "resend-marked",
         "submissions that others may have delivered are sent again",
         SubmissionQueue,
@@ -220,8 +238,14 @@ MUTANTS: tuple[GroupMutant, ...] = (
         "begin_view",
         _forget_unsent(SubmissionQueue.begin_view),
     ),
-    GroupMutant("pause-accuses", "a node that was paused acts as if others had been silent", ViewChanges, "on_stall",
-    _no_pause_rule), GroupMutant(
+    GroupMutant(
+        "pause-accuses",
+        "a node that was paused acts as if others had been silent",
+        ViewChanges,
+        "on_stall",
+        _no_pause_rule,
+    ),
+    GroupMutant(
         "one-way",
         "hearing somebody one way is enough to be in a view with it",
         ViewChanges,
@@ -230,7 +254,11 @@ MUTANTS: tuple[GroupMutant, ...] = (
         ((neighbourhood, "wanted_members", _wanted_one_way),),
     ),
     GroupMutant(
-        "admit-replayed", "an incarnation is admitted without a challenge", Gatekeeper, "opened", _all_admitted(Gatekeeper.opened)
+        "admit-replayed",
+        "an incarnation is admitted without a challenge",
+        Gatekeeper,
+        "opened",
+        _all_admitted(Gatekeeper.opened),
     ),
     GroupMutant("counter-lost", "view counters are not stored", ViewChanges, "_reserve_counter", _no_counter),
     GroupMutant(

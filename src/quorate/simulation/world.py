@@ -85,9 +85,9 @@ class Computer:
     """A machine in the world: it is on or off, running or paused. Things happen to it through `receive` and named
     timers.
 
-    Paused, it keeps what arrives (up to BACKLOG_MAX, the rest is lost, like datagrams in a full buffer); when it
-    wakes it gets that first, then its overdue timers, all at the moment of waking. A crash forgets everything; `life`
-    grows with each start.
+    Paused, it keeps what arrives (up to BACKLOG_MAX, the rest is lost, like datagrams in a full buffer); when it wakes
+    it gets that first, then its overdue timers, all at the moment of waking. A crash forgets everything; `life` grows
+    with each start.
     """
 
     def __init__(self, world: World, name: str) -> None:

@@ -69,8 +69,7 @@ def test_bounded_for_many_nodes(nodes: int) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.integers(2, 7), st.data())
 def test_choices_agree_and_part_the_nodes(nodes: int, data: st.DataObject) -> None:
-    """What one member wants all its members want, and nobody is in two groups; no larger clique exists than the
-    best."""
+    """What one member wants all its members want; nobody is in two groups; no clique is larger than the best."""
     pairs = list(combinations(range(1, nodes + 1), 2))
     edges = set(data.draw(st.lists(st.sampled_from(pairs), unique=True)))
     said = hearings(nodes, edges)

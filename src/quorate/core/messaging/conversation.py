@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from quorate.core.membership.conclusion import Marks, packed_marks
 from quorate.core.membership.links import FailureDetector
@@ -602,7 +603,7 @@ class Conversation:
             self._send_ack(self.log.missing(self.log.top))
         if self._queue.outstanding:
             self.counters["resent"] += 1
-            entries = [entry for _, entry in zip(range(RESEND_PACKETS * 4), self._queue.outstanding)]
+            entries = list(islice(self._queue.outstanding, RESEND_PACKETS * 4))
             self._send_submitted(entries, RESEND_PACKETS)
 
     def _back_off(self, seen: tuple[int, int]) -> None:
