@@ -242,6 +242,15 @@ def test_cleanup_after_a_failed_stop_makes_the_state_unknown(cib: Cib) -> None:
     assert records(cib) == {} and cib.status.find(".//lrm_resource") is None
 
 
+def test_clearing_fail_counts_takes_the_kept_failure_only(cib: Cib) -> None:
+    for note in (status.record_result, status.count_failure):
+        note(cib, result("stop", rc=1))
+        note(cib, result("monitor", 10_000, rc=7))
+    assert status.clear_history(cib, cleared(history=False, operation="monitor", interval_ms=10_000))
+    assert set(status.attributes(cib, "a")) == {"fail-count-ip#stop_0", "last-failure-ip#stop_0"}
+    assert set(records(cib)) == {"ip_last_0"} and not status.clear_history(cib, cleared(history=False, resource="x"))
+
+
 def test_refresh_forgets_one_resource_on_one_node(cib: Cib) -> None:
     for node in ("a", "b"):
         for resource in ("ip", "other", "clone:0", "clone:1"):
@@ -287,7 +296,7 @@ def test_erase_keeps_the_node(cib: Cib) -> None:
     status.set_attribute(cib, "a", "x", "1")
     assert status.erase_node(cib, "a") and not status.erase_node(cib, "a")
     assert len(cib.status[0]) == 0 and cib.status[0].get("in_ccm") == "false"
-    assert status.remove_node(cib, "a") and len(cib.status) == 0
+    assert status.remove_node_state(cib, "a") and len(cib.status) == 0
 
 
 def test_a_node_brings_its_own_history(cib: Cib) -> None:

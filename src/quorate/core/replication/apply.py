@@ -181,7 +181,8 @@ def _action(state: ReplicatedState, entry: entries.ActionRequest) -> Applied:
 def _result(state: ReplicatedState, entry: entries.ActionResult, rules: Rules) -> Applied:
     state.pending.pop(entry.key, None)
     changed = status.record_result(state.cib, entry, rules.feature_set)
-    changed = status.count_failure(state.cib, entry) or changed
+    if changed:  # the same result once more must not count twice
+        status.count_failure(state.cib, entry)
     _status(state, changed)
     return Applied()
 

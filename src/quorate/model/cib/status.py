@@ -101,7 +101,7 @@ def erase_node(cib: Cib, name: str) -> bool:
     return bool(parts)
 
 
-def remove_node(cib: Cib, name: str) -> bool:
+def remove_node_state(cib: Cib, name: str) -> bool:
     """Forget a node altogether (crm_node -R)."""
     state = find_node_state(cib, name)
     if state is None:
@@ -503,7 +503,8 @@ def clear_history(cib: Cib, cleared: HistoryCleared) -> bool:
     """Forget operations and failures; what is then unknown gets probed.
 
     `failures_only` removes the kept failure; a resource whose last operation failed is forgotten whole. Otherwise the
-    resource's whole history goes, or with `operation` that operation's records. None stands for all.
+    resource's whole history goes, or with `operation` that operation's records. None stands for all. Without `history`
+    only the fail counts go, and the failures kept for them.
     """
     changed = False
     for state in cib.status.findall("node_state"):
@@ -513,6 +514,8 @@ def clear_history(cib: Cib, cleared: HistoryCleared) -> bool:
             changed |= _clear_operations(state, cleared)
         if cleared.failcounts:
             changed |= _clear_failcounts(state, cleared)
+            if not cleared.history:
+                changed |= _clear_kept_failures(state, cleared)
     return changed
 
 
@@ -540,10 +543,27 @@ def _clear_operations(state: Element, cleared: HistoryCleared) -> bool:
     return changed
 
 
-def _is_cleared(record: Element, cleared: HistoryCleared) -> bool:
+def _clear_kept_failures(state: Element, cleared: HistoryCleared) -> bool:
+    """With a fail count goes the failure that was kept for it; what is known of the resource stays."""
+    changed = False
+    for element in state.findall("lrm/lrm_resources/lrm_resource"):
+        id = element.get("id", "")
+        if _is_of(cleared.resource, id):
+            for record in _operation_by_id(element, id=f"{id}_last_failure_0"):
+                if _is_operation(record, cleared):
+                    element.remove(record)
+                    changed = True
+    return changed
+
+
+def _is_operation(record: Element, cleared: HistoryCleared) -> bool:
     if cleared.operation is not None and record.get("operation") != cleared.operation:
         return False
-    if cleared.interval_ms is not None and record.get("interval") != str(cleared.interval_ms):
+    return cleared.interval_ms is None or record.get("interval") == str(cleared.interval_ms)
+
+
+def _is_cleared(record: Element, cleared: HistoryCleared) -> bool:
+    if not _is_operation(record, cleared):
         return False
     if not cleared.failures_only:
         return True
