@@ -397,7 +397,8 @@ class Manager:
 
     def _situation_now(self) -> ev.Situation:
         replica = self._replica
-        synced = replica.is_synced
+        # a DC stands once a majority (or everybody) is synced: before that, rights would flap with each member's disk
+        synced = replica.is_synced and replica.dc is not None
         presences = self.state.presences
         if not synced or replica.view is None:
             nobody = rights(
