@@ -27,6 +27,7 @@ class Output:
                                 f"Error creating output format {self.format}: choose one of {', '.join(formats)}")
         self.destination = parsed.get("output-to")
         self.root: etree._Element | None = None
+        self.notes: list[str] = []
         if self.format == "xml":
             self.root = new_result(call)
 
@@ -37,6 +38,10 @@ class Output:
     def element(self, tag: str, **attributes: str) -> etree._Element:
         assert self.root is not None
         return etree.SubElement(self.root, tag, attributes)
+
+    def note_error(self, text: str) -> None:
+        """A message that belongs in the document though the command succeeds."""
+        self.notes.append(text)
 
     def line(self, text: str = "") -> None:
         self.call.print(text)
@@ -89,7 +94,7 @@ def run_with_output(call: Invocation, parsed: Parsed, body: Callable[[Output], i
             return body(output)
         try:
             code = body(output)
-            call.out.write(finish_result(output.root, code))
+            call.out.write(finish_result(output.root, code, tuple(output.notes)))
             return code
         except CommandFailed as failure:
             text = f"{call.name}: {failure.message}"

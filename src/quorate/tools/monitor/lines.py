@@ -16,6 +16,11 @@ class Lines:
         self.lines.append(f"{title}:")
         self._level = 1
 
+    def heading(self, title: str) -> None:
+        """A section that is not set off by an empty line."""
+        self.lines.append(f"{title}:")
+        self._level = 1
+
     def end_section(self) -> None:
         self._level = 0
 

@@ -334,17 +334,17 @@ def bans(status: ClusterStatus) -> list[Ban]:
     for location in reversed(constraints):
         if not location.get("id", "").startswith(status.shown.ban_prefix):
             continue
-        for rsc in reversed(_located(status.ws, location)):
+        for rsc in reversed(located_resources(status.ws, location)):
             if not status.shows_resource(rsc):
                 continue
-            for id, node, weight, promoted in reversed(list(_weights(status.ws, location))):
+            for id, node, weight, promoted in reversed(list(weights_of(status.ws, location))):
                 if weight < 0 and status.shows_node(node.name):
                     found.append(Ban(id=id, resource=rsc.id, node=node.name, weight=weight,
                                      promoted_only=promoted))
     return found
 
 
-def _located(ws: WorkingSet, location: etree._Element) -> list[Resource]:
+def located_resources(ws: WorkingSet, location: etree._Element) -> list[Resource]:
     names = [location.get("rsc")] if location.get("rsc") else []
     names += [ref.get("id") for ref in location.iterfind("resource_set/resource_ref")]
     pattern = location.get("rsc-pattern")
@@ -360,7 +360,7 @@ def _located(ws: WorkingSet, location: etree._Element) -> list[Resource]:
     return resolved
 
 
-def _weights(ws: WorkingSet, location: etree._Element) -> Iterator[tuple[str, Node, int, bool]]:
+def weights_of(ws: WorkingSet, location: etree._Element) -> Iterator[tuple[str, Node, int, bool]]:
     """Nodes with the score that the constraint gives them, by its node or by its rules as they hold now, and the id of
     the constraint or rule."""
     promoted = (location.get("role") or "").lower() in ("master", "promoted")
