@@ -17,6 +17,7 @@ EXIT_USAGE = 64
 # name -> (module, attribute, one line of help)
 SUBCOMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("quorate.host.supervisor", "run", "Run this node: engine, manager and tool server, until told to stop."),
+    "stop": ("quorate.host.control", "stop", "Empty this node and leave the cluster cleanly."),
     "keygen": ("quorate.tools.setup", "keygen", "Make the cluster's key file."),
     "init": ("quorate.tools.setup", "init", "Write a first quorate.toml."),
     "check": ("quorate.tools.setup", "check", "Explain what is wrong with this node's configuration file."),

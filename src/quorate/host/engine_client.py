@@ -33,6 +33,7 @@ class EngineClient:
         self._reader = frames.FrameReader(_FRAME_MAX)
         self._writer = frames.FrameWriter(_PENDING_MAX)
         self._writing = False
+        self._flushing = False
         self._join: group.Join | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
@@ -57,10 +58,14 @@ class EngineClient:
         except frames.FrameTooLong as error:
             self._lose(f"it does not read: {error}")
             return
-        self._flush()
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
 
     def close(self) -> None:
+        """What was asked is sent before."""
         self._closed = True
+        self._flush()
         if self._retry is not None:
             self._retry.cancel()
         self._drop()
@@ -112,7 +117,10 @@ class EngineClient:
             self._post(group.LinkChanged(peer=link.peer, link=link.link, up=link.up, cause=cause))
 
     def _flush(self) -> None:
-        assert self._connection is not None
+        """Once for all that was asked in this turn of the loop: each write wakes the engine, which goes first."""
+        self._flushing = False
+        if self._connection is None:
+            return
         try:
             done = self._writer.flush(self._connection.fileno())
         except OSError as error:

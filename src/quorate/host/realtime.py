@@ -64,6 +64,15 @@ def end_pid_namespace(off: bool) -> str:
     return os.strerror(ctypes.get_errno())
 
 
+def set_oom_score(score: int) -> None:
+    """How readily the kernel ends this process when memory runs out; without the right to, it stays as it is."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(score))
+    except OSError:
+        return
+
+
 def name_process(name: str) -> None:
     """What `ps` shows."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15] + b"\0", 0, 0, 0)

@@ -55,6 +55,7 @@ _PAUSES_NS = tuple(ms * MILLISECOND for ms in (0, 100, 250, 500, 1000, 2000, 500
 _STEADY_NS = 30 * SECOND  # a child that lived so long starts afresh in the pauses
 _CHECK_NS = 500 * MILLISECOND
 _STARTING_NS = 30 * SECOND  # a manager that has not stamped yet
+_OOM_SCORE = -900  # of supervisor and engine: when memory runs out, others go first
 _LAST_MOMENT_NS = 2 * SECOND  # for the engine's good-bye
 _MANAGER_FAILURES_MAX = 5
 _MANAGER_FAILURES_NS = 60 * SECOND
@@ -92,6 +93,7 @@ class Supervisor:
     def run(self) -> int:
         """Until the node has left or nothing more can be done. Returns the exit code."""
         self._take_signals()
+        realtime.set_oom_score(_OOM_SCORE)
         self._log.write("notice", "started", {"process": "The node", "version": __version__})
         self._start(self._children["engine"])
         for module in self._shared:
@@ -242,6 +244,8 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             self._wakeups.close()
             self._waker.close()
+            if child.name != "engine":
+                realtime.set_oom_score(0)  # what the manager starts must not outlive everything else
             if isinstance(child.program, list):
                 os.execv(child.program[0], child.program)
             realtime.end_with_parent(parent)

@@ -224,7 +224,7 @@ def test_signals_ask_to_stop_cleanly_then_at_once(tmp_path: Path, monkeypatch: p
         house.daemon.start(NOTHING_STORED)
         for count in (1, 2):
             os.kill(os.getpid(), 15)
-            await house.until(lambda n=count: len(house.script.seen(events.StopAsked)) == n)  # type: ignore[misc]
+            await house.until(lambda n=count: len(house.script.seen(events.StopAsked)) == n)  # type: ignore
         assert house.script.seen(events.StopAsked) == [events.StopAsked(), events.StopAsked(at_once=True)]
 
     inside(test, tmp_path, monkeypatch)
