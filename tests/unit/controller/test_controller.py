@@ -104,8 +104,21 @@ def test_ceaseless_changes_do_not_starve_the_cluster() -> None:
     bench.foreign(change())
     for _ in range(12):
         bench.foreign(change())
-        bench.schedule(synapse(operation(1, "start", "a", "n1")))
-    assert any(request.operation == "start" for request in bench.requests()) or "transition-begun" in bench.codes()
+        bench.schedule(synapse(operation(1, "start", "a", "n1")), synapse(operation(2, "start", "b", "n1"), 1))
+    assert [request.resource for request in bench.requests()] == ["a"]
+    bench.result(bench.requests()[0].key)
+    assert [request.resource for request in bench.requests()] == ["a"]  # the rest by a newer graph
+
+
+def test_the_right_to_take_over_disturbs_no_transition() -> None:
+    bench = Bench()
+    bench.rights = dataclasses.replace(RIGHTS, take_over=False)
+    bench.all_online()
+    bench.schedule(synapse(operation(1, "start", "a", "n1")))
+    bench.rights = RIGHTS
+    bench.situation()
+    assert bench.runs() == [1]
+    assert bench.controller.state_name == "S_TRANSITION_ENGINE"
 
 
 def test_an_attribute_that_stays_the_same_is_no_change() -> None:

@@ -173,6 +173,26 @@ def test_between_views_a_job_waits_and_then_goes_on() -> None:
     assert len(bench.agents()) == 1
 
 
+def test_a_node_that_is_back_before_anything_was_done_is_not_shot() -> None:
+    bench = bench_with(device("f", pcmk_host_list="n3", pcmk_delay_base="3s"))
+    lost(bench)
+    want(bench)
+    bench.presence(n3="online")
+    bench.situation()
+    bench.wait(3_000)
+    assert bench.agents() == []
+    (result,) = results(bench)
+    assert result.void and "not touched" in result.reason
+
+
+def test_a_member_that_must_be_fenced_is() -> None:
+    """A stop has failed there: that it is a member is no reason to spare it."""
+    bench = bench_with(device("f", pcmk_host_list="n3", pcmk_delay_base="3s"))
+    want(bench)
+    bench.wait(3_000)
+    assert len(bench.agents()) == 1
+
+
 def test_a_newer_boot_voids_the_request() -> None:
     bench = bench_with(device("f", pcmk_host_list="n3", pcmk_delay_base="3s"))
     lost(bench)

@@ -172,21 +172,25 @@ class Controller:
         if not self._active:
             self._take_office(situation, now, state)
             return
+        if before is None or before.rights != situation.rights:
+            self._not_before = self._refusals = 0  # what was refused may be allowed now
         if before is None or self._differs(before, situation):
             self._not_before = self._refusals = 0
             self._want("the members or their rights have changed", AT_ONCE)
 
     @staticmethod
     def _differs(before: ev.Situation, after: ev.Situation) -> bool:
-        """Whether the change can make a difference to what should run (a new minor view alone does not)."""
-        return (
-            before.online != after.online
-            or before.graced != after.graced
-            or before.absent != after.absent
-            or before.rights != after.rights
-            or before.boot_ids != after.boot_ids
-            or not before.synced
-        )
+        """Whether the change can make a difference to what should run: a new minor view alone does not, and neither
+        does the right to take over, which a fencing brings in the middle of the very transition that waits for it."""
+
+        def facts(situation: ev.Situation) -> tuple[object, ...]:
+            rights = situation.rights
+            return (
+                situation.online, situation.graced, situation.absent, situation.boot_ids, situation.synced,
+                rights.keep, rights.fence, rights.quorate, rights.policy,
+            )  # fmt: skip
+
+        return facts(before) != facts(after)
 
     def _take_office(self, situation: ev.Situation, now: int, state: ReplicatedState) -> None:
         self._active = True
@@ -535,10 +539,6 @@ class Controller:
             requests.operation_identity(request): request for _, request in sorted(state.pending.items())
         }
         self._effects += self.fencer.want_only(self.transition.fencing_targets())
-        if (
-            self._dirty
-        ):  # after too many changes in a row: this graph is better than none, and is not carried to its end
-            self.transition.abort(1, self._dirty)
         self._set_recheck(graph, now, state)
         if graph.synapses:
             self._report(
@@ -548,6 +548,11 @@ class Controller:
                 input=input_name,
                 actions=str(self.transition.left),
             )
+        if self._dirty:  # too many changes in a row: the first actions of this graph are better than none
+            assert self.situation is not None
+            if self._may_move(self.situation, state):
+                self._fire(now, state, self._is_patient(now, state))
+            self.transition.abort(INFINITY, self._dirty)
 
     def _set_recheck(self, graph: Graph, now: int, state: ReplicatedState) -> None:
         times = []

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from quorate.core import effects as fx
 from quorate.core import events as ev
+from quorate.core.arbitration.conditions import Presence, is_present
 from quorate.core.replication.state import ReplicatedState
 from quorate.model import entries
 from quorate.model.ids import MILLISECOND, SECOND
@@ -23,6 +24,7 @@ from .options import stonith_timeout_ms
 from .plan import CHECK_TIMEOUT_MS, Level, Step, levels_for, steps_of
 from .wall import WallTime
 
+CONTROLLER = "quorate-controller"  # the client of the DC's own requests
 JOB_TIMER = "fencing-job:"
 METADATA_WAIT_NS = 5 * SECOND  # then the agent is taken to be as most are
 LIST_VALID_NS = 60 * SECOND  # how long a device's list of hosts is believed, as Pacemaker
@@ -49,6 +51,8 @@ class Job:
     waits_until: int = 0
     waits_for: set[str] = field(default_factory=set)  # agents whose metadata is awaited
     held: bool = False  # between views
+    was_absent: bool = False  # the target, when this began
+    acted: bool = False  # an agent has done more than ask
     told: bool = False  # the result is in the log or on its way; what follows (`on` after `off`) is a courtesy
     reasons: list[str] = field(default_factory=list)
 
@@ -78,7 +82,11 @@ class Execution:
         if request.id in self.jobs or fence is None or not fence.is_open:
             return []
         delay_ms = max(0, request.delay_ms)
-        job = Job(request=request, deadline=now + (request.timeout_ms + delay_ms) * MILLISECOND)
+        job = Job(
+            request=request,
+            deadline=now + (request.timeout_ms + delay_ms) * MILLISECOND,
+            was_absent=not is_present(state.presence(request.target)),
+        )
         self.jobs[request.id] = job
         if request.target == self.node and request.action != "on":
             self._finish(job, now, reason="a node does not execute its own fencing")
@@ -252,6 +260,7 @@ class Execution:
         record = state.nodes.get(job.request.target)
         parameters = device.agent_parameters(facts, action, target, record.id if record is not None else 0)
         job.runs += 1
+        job.acted = job.acted or job.check is None
         job.agent_key = f"fence:{job.request.id}:{job.runs}"
         job.agent_began = now
         self._effects.append(
@@ -315,6 +324,9 @@ class Execution:
             return "booted"
         if situation is not None and not situation.rights.fence:
             return "no-right"
+        if job.was_absent and not job.acted and job.request.client == CONTROLLER:
+            if state.presence(job.request.target) is Presence.ONLINE:
+                return "back"
         return "timeout" if now > job.deadline else ""
 
     def _stopped(self, job: Job, now: int, state: ReplicatedState) -> bool:
@@ -332,6 +344,8 @@ class Execution:
                 self._drop(job)
             case "booted":
                 self._finish(job, now, reason=f"{job.request.target} has booted since", void=True)
+            case "back":
+                self._finish(job, now, reason=f"{job.request.target} is a member again and was not touched", void=True)
             case "no-right":
                 self._finish(job, now, reason="this partition lost the right to fence")
             case _:

@@ -25,12 +25,11 @@ from quorate.model.agents import AgentError
 from quorate.model.ids import MILLISECOND, SECOND
 
 from .devices import AgentFacts, parse_agent, read_devices
-from .execution import JOB_TIMER, Execution
+from .execution import CONTROLLER, JOB_TIMER, Execution
 from .options import stonith_timeout_ms
 from .plan import choose_executor, levels_for, total_timeout_ms
 from .wall import WallTime
 
-CLIENT = "quorate-controller"
 BACKOFF_NS_MAX = 60 * SECOND
 LOST_RETRY_NS = 200 * MILLISECOND
 GUARD_MARGIN_NS = 30 * SECOND  # beyond a request's own time, before its outcome counts as unknown
@@ -225,7 +224,7 @@ class Fencer:
             action=action,
             boot_id=boot_id,
             cause=cause,
-            client=CLIENT,
+            client=CONTROLLER,
             delay_ms=delay_ms,
             timeout_ms=timeout_ms,
             not_before=last + pause if count else now,
