@@ -61,6 +61,7 @@ class HeartbeatEngine:
         self._beat_numbers = {link.name: 0 for link in configuration.links}
         self._beat_at = {link.name: 0 for link in configuration.links}
         self._beat_wanted = False
+        self._view_told = wire.NO_KEY
         self._diagnosed_at: dict[tuple[str, NodeId | None, str | None], int] = {}
         self._send_faults = 0
 
@@ -77,7 +78,8 @@ class HeartbeatEngine:
             self._dispatch(event, now)
         if self._started and not self._stopped:
             self._conversation.flush(now)
-            if self._beat_wanted:
+            if self._beat_wanted or self._conversation.key != self._view_told:
+                self._view_told = self._conversation.key
                 self._send_beats(now)
         return self._outbox.take(now)
 
@@ -269,10 +271,8 @@ class HeartbeatEngine:
                 self._changes.on_propose(peer, packet)
             case wire.State():
                 self._changes.on_state(peer, packet, now)
-                self._beat_wanted |= not self._conversation.frozen
             case wire.Install():
                 self._changes.on_install(peer, packet, now)
-                self._beat_wanted |= not self._conversation.frozen
             case wire.Refuse():
                 self._changes.on_refuse(packet, now)
             case wire.Fetch():

@@ -1,8 +1,8 @@
 """Where the engine's machines put their effects: picks links, paces slow ones, remembers timers.
 
-Control packets go by every link to a peer, the rest by its best one. A link with `bytes_per_second` is paced here:
-packets wait in order of priority, one beat only (the newest), and what exceeds the bound is dropped, for the order is
-repaired by asking again.
+Control packets go by every link to a peer (large ones not by slow links beside quick ones), the rest by its best one.
+A link with `bytes_per_second` is paced here: packets wait in order of priority, one beat only (the newest), and what
+exceeds the bound is dropped, for the order is repaired by asking again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from quorate.model.ids import SECOND, NodeId
 
 PACED_PACKETS_MAX = 64  # for each priority and slow link
 BURST_BYTES = 512
+SLOW_CONTROL_BYTES = 512
 
 
 class _PacedLink:
@@ -95,11 +96,14 @@ class Outbox:
             self.dropped += 1
 
     def control(self, peers: tuple[NodeId, ...], packet: wire.Packet) -> None:
-        """By every link that leads to each peer."""
+        """By every link that leads to each peer; what is large goes by a slow link only if there is no better."""
         by_link: dict[str, list[NodeId]] = {}
+        is_large = bool(self._paced) and wire.sealed_bytes(packet) > SLOW_CONTROL_BYTES
         for peer in peers:
-            for link in self._detector.peers[peer].links:
-                by_link.setdefault(link, []).append(peer)
+            spare_slow = is_large and not self._detector.is_slow(peer)
+            for name, link in self._detector.peers[peer].links.items():
+                if not (spare_slow and link.link.is_slow):
+                    by_link.setdefault(name, []).append(peer)
         for link, reached in by_link.items():
             self.send(link, tuple(reached), packet, Priority.CONTROL)
 
