@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import time
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def ask(path: Path, request: protocol.Request, timeout_s: int) -> protocol.Answe
             while data := connection.recv(65_536):
                 for one in reader.feed(data):
                     return protocol.decode_answer(one)
-        except (TimeoutError, ConnectionError, socket.timeout):
+        except (TimeoutError, ConnectionError):
             return None
     return None
 

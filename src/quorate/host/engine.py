@@ -543,6 +543,7 @@ def run(chosen: settings.Settings, tolerant: bool) -> int:
         chosen.manager_stall_ms,
         log,
     )
+    realtime.name_process("quorate-engine")
     stops: list[str] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stops.append(signal.Signals(received).name))
