@@ -249,7 +249,8 @@ class Supervisor:
             if isinstance(child.program, list):
                 os.execv(child.program[0], child.program)
             realtime.end_with_parent(parent)
-            realtime.name_process({"manager": "quorated"}.get(child.name, f"quorate-{child.name}"))
+            name = {"manager": "quorated"}.get(child.name, f"quorate-{child.name}")
+            realtime.name_process(name, *sys.argv[1:])
             code = child.program()
         except BaseException:  # whatever it is, this process ends here and not in the supervisor's code
             traceback.print_exc()
