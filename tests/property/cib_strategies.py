@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 from lxml import etree
+
 from quorate.model.cib import Cib, Operation
 from quorate.model.cib.document import Element
 
-VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), max_size=6)
+VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), max_size=6)
 NAMES = ("r0", "r1", "r2", "r3", "r4", "g0", "g1", "n-a", "n-b", "n-c", "n-d", "m0", "m1", "l0", "l1", "zz")
 
 
+# Pacemaker 2.1 stops escaping at the first character beyond ASCII; later versions do not
+ASCII_FIRST = st.tuples(
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=5), st.sampled_from(("", "é€"))
+)
+ESCAPED_VALUES = ASCII_FIRST.map("".join)
 PLAIN_VALUES = st.text("abcxyz 0189-_.:é", max_size=6)
 
 

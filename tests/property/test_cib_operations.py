@@ -5,10 +5,10 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import event, given, settings
 from lxml import etree
+
 from quorate.model.cib import Cib, CibError, Edit, Operation, apply, diff, patch, validate
 from quorate.model.cib.document import Element, identity
 from quorate.model.cib.patchset import reconcile
-
 from tests.property.cib_strategies import documents, operations
 
 

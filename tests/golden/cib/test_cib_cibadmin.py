@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from quorate.model.cib import Cib, Operation, apply, validate
 from quorate.model.cib.document import Element
 

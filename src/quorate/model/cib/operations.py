@@ -16,7 +16,7 @@ from lxml import etree
 
 from quorate.model.reports import ExitCode, Place, Report, Severity
 
-from . import schema
+from . import acl, schema
 from .document import (
     CONFIGURATION_SECTIONS,
     OPTIONAL_SECTIONS,
@@ -42,7 +42,8 @@ _find_without_id = element_xpath("descendant-or-self::*[name() = $tag and not(@i
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One request. `xpath` wins over `section`. `written`, `origin` and `client` are stamped on the root of a changed
-    configuration (cib-last-written, update-origin, update-client; `user` becomes update-user)."""
+    configuration (cib-last-written, update-origin, update-client; `user` becomes update-user). Access control lists
+    apply to `user` and the `groups` that the user belongs to."""
 
     kind: str
     section: str | None = None
@@ -54,6 +55,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     written: str | None = None
     origin: str | None = None
     client: str | None = None
+    groups: tuple[str, ...] = ()
 
 
 class _Refused(Exception):
@@ -65,8 +67,11 @@ def apply(cib: Cib, operation: Operation, *, validate: bool = True) -> Outcome:
     """Run one operation. On any failure the document is as it was."""
     source = cib.version
     edit = Edit(cib)
+    before = cib.copy() if acl.is_restricted(cib, operation.user) else None
     try:
         _run(edit, operation)
+        if before is not None:
+            _check_access(before, edit, operation)
         _check_age(source, cib.version)
         if validate:
             _check_schema(edit, operation)
@@ -92,6 +97,12 @@ def _run(edit: Edit, operation: Operation) -> None:
     if action is None:
         raise _Refused(ExitCode.USAGE, f"unknown operation {operation.kind!r}; one of {', '.join(KINDS)}")
     action(edit, operation)
+
+
+def _check_access(before: Cib, edit: Edit, operation: Operation) -> None:
+    reports = acl.check_edit(before, edit, operation.user or "", operation.groups)
+    if reports:
+        raise _Refused(ExitCode.INSUFFICIENT_PRIV, f"Permission denied: {reports[0]}", *reports)
 
 
 # ---- version -------------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def _apply_changes(edit: Edit, element: Element) -> Outcome | None:
         if path is None:
             return failure(ExitCode.DATAERR, f"line {change.sourceline}: <change operation={operation!r}> has no path")
         position = _position(change)
-        target = _locate(edit.cib.root, path, position if operation == "delete" else None)
+        target = locate(edit.cib.root, path, position if operation == "delete" else None)
         if operation == "delete":
             if target is not None and target is not edit.cib.root:
                 edit.remove(target)
@@ -204,14 +204,33 @@ def _apply_changes(edit: Edit, element: Element) -> Outcome | None:
             placing.append((position if position is not None else 1 << 30, order, change, target))
         else:
             return failure(ExitCode.DATAERR, f"line {change.sourceline}: unknown patch operation {operation!r}")
-    for at, _, change, target in sorted(placing, key=lambda entry: entry[:2]):
-        if change.get("operation") == "create":
-            for child in change:
-                edit.insert(target, at, copy.deepcopy(child))
-                break
-        elif target.getparent() is not None:
-            edit.move(target, min(at, len(target.getparent()) - 1))  # type: ignore[arg-type]
+    _place(edit, [entry[2:] for entry in sorted(placing, key=lambda entry: entry[:2])])
     return None
+
+
+def _place(edit: Edit, placing: list[tuple[Element, Element]]) -> None:
+    """Create and move, given by rising position. All that will move is taken aside first (to the end), because the
+    positions are those of the finished document."""
+    aside: Counter[Element] = Counter()
+    for change, target in placing:
+        parent = target.getparent()
+        if change.get("operation") == "move" and parent is not None:
+            edit.move(target, len(parent) - 1)
+            aside[parent] += 1
+    for change, target in placing:
+        position = _position(change)
+        moving = change.get("operation") == "move"
+        parent = target.getparent() if moving else target
+        if parent is None:
+            continue
+        settled = len(parent) - aside[parent]
+        place = settled if position is None else min(position, settled)
+        if moving:
+            aside[parent] -= 1
+            edit.move(target, place)
+        else:
+            for child in list(change)[:1]:
+                edit.insert(parent, place, copy.deepcopy(child))
 
 
 def _position(change: Element) -> int | None:
@@ -219,10 +238,10 @@ def _position(change: Element) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
 
 
-def _locate(root: Element, path: str, position: int | None) -> Element | None:
+def locate(root: Element, path: str, position: int | None) -> Element | None:
     """What a patch set's path names. A comment is named by its place in the parent."""
     if path.endswith("/comment"):
-        parent = _locate(root, path[: -len("/comment")], None)
+        parent = locate(root, path[: -len("/comment")], None)
         if parent is None or position is None or position >= len(parent):
             return None
         found = parent[position]
