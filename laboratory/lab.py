@@ -68,7 +68,18 @@ class Laboratory:
 
     @staticmethod
     def all_existing() -> list[str]:
-        return sorted(os.path.dirname(path) for path in glob.glob(f"{PLACE}/q-*/control"))
+        """Directories of laboratories that were left up on purpose; what one that died left on the disk is removed."""
+        found = []
+        for path in sorted(glob.glob(f"{PLACE}/q-*/control")):
+            if not os.path.exists(f"{os.path.dirname(path)}/detached"):
+                continue  # belongs to a run that will end it
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                try:
+                    probe.connect(path)
+                    found.append(os.path.dirname(path))
+                except ConnectionRefusedError:
+                    shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+        return found
 
     def _start(self) -> None:
         with open(f"{self.directory}/plan.json", "w") as file:
@@ -76,6 +87,7 @@ class Laboratory:
         argv = [sys.executable, "-m", "laboratory.keeper", self.directory]
         if self._detached:
             argv.append("--detached")
+            open(f"{self.directory}/detached", "w").close()
         with open(f"{self.directory}/keeper.log", "wb") as log:
             environment = {**os.environ, "PATH": PATH}
             self._keeper = subprocess.Popen(
