@@ -36,6 +36,7 @@ EXIT_USAGE = 64
 EXIT_CANNOT_CREATE = 73
 EXIT_CONFIG = 78
 EXIT_EXISTS = 108
+SOCKET_PATH_MAX = 107  # sun_path, unix(7)
 
 
 def config_path(given: str | None) -> Path:
@@ -81,7 +82,7 @@ def read_keys(path: Path) -> tuple[authkey.AuthKey, ...]:
     return authkey.accept(data, mode=facts.st_mode, owner=facts.st_uid, reader=os.geteuid(), source=str(path))
 
 
-# ---- keygen -------------------------------------------------------------------------------------------------------
+# ---- keygen ---------------------------------------------------------------------------------------------------------
 
 
 @click.command()
@@ -146,7 +147,7 @@ def _write_whole(target: Path, text: str, mode: int) -> None:
         os.close(directory)
 
 
-# ---- init ---------------------------------------------------------------------------------------------------------
+# ---- init -----------------------------------------------------------------------------------------------------------
 
 
 @click.command()
@@ -303,7 +304,7 @@ def _inline(table: dict[str, str]) -> str:
     return "{ " + ", ".join(f"{_quoted(key)} = {_quoted(value)}" for key, value in table.items()) + " }"
 
 
-# ---- check --------------------------------------------------------------------------------------------------------
+# ---- check ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -432,6 +433,13 @@ def _examine_places(settings: Settings) -> Iterator[Finding]:
             yield Finding(severity="error", place=place, text=f"{nearest} is not a directory; name another place")
         elif not os.access(nearest, os.W_OK | os.X_OK):
             yield Finding(severity="error", place=place, text=f"{nearest} may not be written by this user; run as root")
+    longest = os.path.join(settings.run_dir, "scheduler.sock")
+    if len(os.fsencode(longest)) > SOCKET_PATH_MAX:
+        yield Finding(
+            severity="error",
+            place=f"{settings.source}: run_dir",
+            text=f"the path is too long for sockets (more than {SOCKET_PATH_MAX} bytes with their names); shorten it",
+        )
     if settings.log_file and not Path(settings.log_file).parent.is_dir():
         yield Finding(
             severity="error",

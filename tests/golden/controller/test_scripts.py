@@ -228,7 +228,8 @@ def render(item: object, bench: Bench) -> str:
         case fx.RunScheduler():
             return f"run-scheduler {item.key}"
         case fx.RunFenceAgent():
-            return f"run-agent {item.agent} {item.action} port={item.parameters.get('port', '')} timeout {item.timeout_ms} ms"
+            port = item.parameters.get("port", "")
+            return f"run-agent {item.agent} {item.action} port={port} timeout {item.timeout_ms} ms"
         case fx.SetTimer():
             name = re.sub(r"job:.*", "job", item.name)
             return f"timer {name} +{(item.at - bench.now) // MILLISECOND} ms"

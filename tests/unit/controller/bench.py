@@ -230,7 +230,7 @@ class Bench:
     def agents(self) -> list[fx.RunFenceAgent]:
         return [effect for effect in self.effects if isinstance(effect, fx.RunFenceAgent)]
 
-    # ---- answering ---------------------------------------------------------------------------------------------------
+    # ---- answering --------------------------------------------------------------------------------------------------
 
     def schedule(self, *synapses: Synapse, **options: object) -> list[fx.Effect]:
         """Answer the last run of the scheduler."""

@@ -173,8 +173,7 @@ def test_a_stale_answer_is_ignored() -> None:
     assert bench.requests() == []
 
 
-# ---- carrying a graph out
-# -----------------------------------------------------------------------------------------------
+# ---- carrying a graph out -------------------------------------------------------------------------------------------
 
 
 def test_actions_wait_for_their_inputs() -> None:
@@ -344,8 +343,7 @@ def test_a_request_for_a_node_that_is_away_is_held() -> None:
     assert not bench.controller.is_idle
 
 
-# ---- losses
-# --------------------------------------------------------------------------------------------------------------
+# ---- losses ---------------------------------------------------------------------------------------------------------
 
 
 def test_entries_in_transit_are_awaited_before_computing_anew() -> None:
@@ -463,8 +461,7 @@ def test_the_dc_that_loses_its_office_forgets() -> None:
     assert bench.controller.state_name == "S_NOT_DC"
 
 
-# ---- patience
-# -----------------------------------------------------------------------------------------------------------
+# ---- patience -------------------------------------------------------------------------------------------------------
 
 
 def test_while_a_manager_is_in_its_grace_nothing_moves() -> None:
@@ -542,8 +539,7 @@ def test_patience_ends_when_all_are_there() -> None:
     assert [request.operation for request in bench.requests()] == ["start"]
 
 
-# ---- fencing switched off
-# -------------------------------------------------------------------------------------------------
+# ---- fencing switched off -------------------------------------------------------------------------------------------
 
 
 def test_without_fencing_the_absent_lapse_with_a_warning() -> None:
@@ -587,8 +583,7 @@ def test_without_fencing_unseen_nodes_get_their_time() -> None:
     assert bench.runs() == [1]
 
 
-# ---- fencing
-# --------------------------------------------------------------------------------------------------------------
+# ---- fencing --------------------------------------------------------------------------------------------------------
 
 
 def test_starts_wait_for_the_fencing() -> None:

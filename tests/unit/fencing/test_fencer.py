@@ -61,8 +61,7 @@ def lost(bench: Bench, node: str = "n3") -> None:
     bench.situation()
 
 
-# ---- the straight way
-# ---------------------------------------------------------------------------------------------------
+# ---- the straight way -----------------------------------------------------------------------------------------------
 
 
 def test_a_request_is_carried_out_and_settles_the_node() -> None:
@@ -143,8 +142,7 @@ def test_a_devices_delay_comes_once() -> None:
     assert len(bench.agents()) == 2  # the second try at once
 
 
-# ---- rights and boots
-# ---------------------------------------------------------------------------------------------------
+# ---- rights and boots -----------------------------------------------------------------------------------------------
 
 
 def test_the_right_is_asked_for_again_after_the_delay() -> None:
@@ -255,8 +253,29 @@ def test_a_result_found_between_views_is_said_in_the_next() -> None:
     assert bench.state.presence("n3") is Presence.DOWN
 
 
-# ---- failures
-# -----------------------------------------------------------------------------------------------------------
+def test_without_quorum_suicide_is_done_by_each_member_itself() -> None:
+    for node, ends in (("n1", False), ("n2", True)):
+        bench = bench_with(node=node)
+        bench.rights = dataclasses.replace(RIGHTS, fence=False, take_over=False, quorate=False, policy="suicide")
+        bench.presence(n3="lost")
+        bench.situation()
+        want(bench, target="n2")
+        want(bench, target="n3")  # the others are not ours to fence
+        assert [(request.target, request.executor) for request in requests(bench)] == [("n2", "n2")]
+        stops = [effect for effect in bench.effects if isinstance(effect, fx.StopNode)]
+        assert [stop.how for stop in stops] == (["reboot"] if ends else [])
+        assert bench.agents() == []
+
+
+def test_a_request_for_oneself_is_no_suicide_while_there_is_quorum() -> None:
+    bench = bench_with(node="n2")
+    bench.rights = dataclasses.replace(RIGHTS, policy="suicide")
+    bench.situation()
+    bench.foreign(request_for("n2", target="n2", devices=()))
+    assert not any(isinstance(effect, fx.StopNode) for effect in bench.effects)
+
+
+# ---- failures -------------------------------------------------------------------------------------------------------
 
 
 def test_devices_are_tried_in_turn() -> None:
@@ -389,8 +408,7 @@ def test_what_a_new_graph_does_not_want_is_dropped() -> None:
     assert len(requests(bench)) == 1
 
 
-# ---- off, then on
-# ---------------------------------------------------------------------------------------------------------
+# ---- off, then on ---------------------------------------------------------------------------------------------------
 
 
 def off_and_on() -> Bench:
@@ -437,8 +455,7 @@ def test_all_devices_of_a_level_must_succeed() -> None:
     assert results(bench)[0].confirmed and results(bench)[0].device == "c"
 
 
-# ---- devices that must be asked
-# -----------------------------------------------------------------------------------------
+# ---- devices that must be asked -------------------------------------------------------------------------------------
 
 
 def test_a_device_with_a_dynamic_list_is_asked_first() -> None:
@@ -492,8 +509,7 @@ def test_without_metadata_the_agent_is_taken_as_most_are() -> None:
     assert bench.agents()[-1].action == "reboot"
 
 
-# ---- operators
-# ----------------------------------------------------------------------------------------------------------
+# ---- operators ------------------------------------------------------------------------------------------------------
 
 
 def ask(bench: Bench, request: protocol.FenceAsked | protocol.FenceConfirmed) -> None:
@@ -552,8 +568,7 @@ def test_devices_are_listed() -> None:
     assert bench.fencer.devices(bench.state, "n3") == ("b",)
 
 
-# ---- metadata
-# -----------------------------------------------------------------------------------------------------------
+# ---- metadata -------------------------------------------------------------------------------------------------------
 
 
 def test_metadata_is_asked_for_once() -> None:

@@ -206,6 +206,12 @@ def test_check_of_places(home: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "is not a directory" in findings(home, capsys)
 
 
+def test_check_of_a_run_directory_too_long_for_sockets(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init(home, "--port", free_port(), "--run-dir", str(home / ("x" * 100)))
+    quorate("keygen")
+    assert "too long for sockets" in findings(home, capsys)
+
+
 def test_check_of_the_self_fence_command(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     init(home, "--port", free_port())
     quorate("keygen")

@@ -24,6 +24,7 @@ from quorate.core import effects as fx
 from quorate.core import events as ev
 from quorate.core.arbitration.conditions import Presence, settled_by
 from quorate.core.fencing import Fencer
+from quorate.core.fencing.plan import may_end_itself
 from quorate.core.fencing.wall import WallTime
 from quorate.core.replication.state import ReplicatedState
 from quorate.model import entries
@@ -88,7 +89,7 @@ class Controller:
         self._options = ControllerOptions()
         self._effects: list[fx.Effect] = []
 
-    # ---- what others ask ------------------------------------------------------------------------------------------
+    # ---- what others ask --------------------------------------------------------------------------------------------
 
     @property
     def state_name(self) -> str:
@@ -117,7 +118,7 @@ class Controller:
             self._options_at, self._options = at, read_options(state.cib)
         return self._options
 
-    # ---- the one entry ------------------------------------------------------------------------------------------
+    # ---- the one entry ----------------------------------------------------------------------------------------------
 
     def handle(self, event: ev.Event | ev.Inner, now: int, state: ReplicatedState) -> list[fx.Effect]:
         self._now = now
@@ -246,8 +247,7 @@ class Controller:
             self._report("error", "manager-lapsed", node=name, grace_ms=str(self._grace_ms))
             self._log(entries.ManagerLapsed(node=name, incarnation=record.incarnation))
 
-    # ---- what the log says
-    # --------------------------------------------------------------------------------------------
+    # ---- what the log says ------------------------------------------------------------------------------------------
 
     def _applied(self, event: ev.Applied, now: int, state: ReplicatedState) -> None:
         if not self._active:
@@ -447,8 +447,7 @@ class Controller:
     def _patience_end(self, state: ReplicatedState) -> int:
         return (self._began or 0) + self.options(state).dc_deadtime_ms * MILLISECOND
 
-    # ---- scheduling
-    # ---------------------------------------------------------------------------------------------------
+    # ---- scheduling -------------------------------------------------------------------------------------------------
 
     def _want(self, reason: str, urgency: str) -> None:
         """Something changed: the present plan is no longer right."""
@@ -578,8 +577,7 @@ class Controller:
             reason=transition.abort_reason,
         )
 
-    # ---- carrying the graph out
-    # -----------------------------------------------------------------------------------------
+    # ---- carrying the graph out -------------------------------------------------------------------------------------
 
     def _fire(self, now: int, state: ReplicatedState, patient: bool) -> None:
         transition, situation = self.transition, self.situation
@@ -590,6 +588,8 @@ class Controller:
                 return True
             if is_fencing(action):
                 unseen = state.presence(action.node or "") is Presence.UNSEEN
+                if may_end_itself(situation, action.node or ""):
+                    return True
                 return situation.rights.fence and not (patient and unseen)
             if action.kind is ActionKind.RESOURCE and not requests.is_delete(action):
                 if patient and not situation.rights.take_over and requests.needs_takeover(action):
@@ -646,8 +646,7 @@ class Controller:
             state=state,
         )
 
-    # ---- effects
-    # ------------------------------------------------------------------------------------------------------
+    # ---- effects ----------------------------------------------------------------------------------------------------
 
     def _log(self, entry: entries.Entry) -> None:
         self._effects.append(fx.Log(entry=entry))

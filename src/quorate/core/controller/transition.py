@@ -59,7 +59,7 @@ class Transition:
             if not inputs:
                 self._make_ready(index)
 
-    # ---- reading ------------------------------------------------------------------------------------------------
+    # ---- reading ----------------------------------------------------------------------------------------------------
 
     def key(self, action: Action) -> str:
         """Pacemaker's transition key: ACTION:TRANSITION:TARGETRC:UUID."""
@@ -99,7 +99,7 @@ class Transition:
         }
         return tuple(sorted(found))
 
-    # ---- running --------------------------------------------------------------------------------------------------
+    # ---- running ----------------------------------------------------------------------------------------------------
 
     def abort(self, priority: int, reason: str) -> None:
         """Begin nothing of a lower priority from now on. The greatest abort counts."""
@@ -143,7 +143,7 @@ class Transition:
         self.failed += 1
         self.abort(self.graph.synapses[self._synapse_of[action.id]].priority + 1, reason)
 
-    # ---- inside ---------------------------------------------------------------------------------------------------
+    # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _close(self, action: Action) -> None:
         flight = self.flights.pop(action.id, None)

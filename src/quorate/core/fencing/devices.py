@@ -281,8 +281,7 @@ def node_attributes(cib: Cib, node: str) -> dict[str, str]:
     return found | status.attributes(cib, node)
 
 
-# ---- where a device runs, what an agent is
-# ------------------------------------------------------------------------------
+# ---- where a device runs, what an agent is --------------------------------------------------------------------------
 
 
 def running_on(cib: Cib, device: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from quorate.model.ids import MILLISECOND, SECOND
 
 from .devices import UNKNOWN_AGENT, AgentFacts, Device, HostCheck
 from .options import stonith_timeout_ms
-from .plan import CHECK_TIMEOUT_MS, Level, Step, levels_for, steps_of
+from .plan import CHECK_TIMEOUT_MS, Level, Step, levels_for, may_end_itself, steps_of
 from .wall import WallTime
 
 CONTROLLER = "quorate-controller"  # the client of the DC's own requests
@@ -74,7 +74,7 @@ class Execution:
         """Requests taken on and not yet answered in the log."""
         return tuple(sorted({key for key, job in self.jobs.items() if not job.told} | set(self.results)))
 
-    # ---- inputs ---------------------------------------------------------------------------------------------------
+    # ---- inputs -----------------------------------------------------------------------------------------------------
 
     def begin(self, request: entries.FenceRequest, now: int, state: ReplicatedState) -> list[fx.Effect]:
         """The request is committed and names this node."""
@@ -89,6 +89,13 @@ class Execution:
         )
         self.jobs[request.id] = job
         if request.target == self.node and request.action != "on":
+            if self._situation is not None and may_end_itself(self._situation, self.node) and not request.devices:
+                self._report("critical", "self-fencing", job, cause=request.cause)
+                how = "off" if request.action == "off" else "reboot"
+                self._effects.append(
+                    fx.StopNode(how=how, cause=f"no quorum, no-quorum-policy=suicide: {request.cause}")
+                )
+                return self._take()
             self._finish(job, now, reason="a node does not execute its own fencing")
             return self._take()
         self._report("notice", "fencing-begun", job, devices=" ".join(request.devices), cause=request.cause)
@@ -173,7 +180,7 @@ class Execution:
             self._stepped(job, event, now, state)
         return self._take()
 
-    # ---- the way of a job -----------------------------------------------------------------------------------------
+    # ---- the way of a job -------------------------------------------------------------------------------------------
 
     def _go_on(self, job: Job, now: int, state: ReplicatedState) -> None:
         if job.level < 0:
@@ -310,8 +317,7 @@ class Execution:
         job.reasons.append(reason)
         self._next_level(job, now, state)
 
-    # ---- whether it may go on
-    # -----------------------------------------------------------------------------------------
+    # ---- whether it may go on ---------------------------------------------------------------------------------------
 
     def _obstacle(self, job: Job, now: int, state: ReplicatedState) -> str:
         """Why nothing more may be done for this request; "" if there is nothing in the way."""
@@ -352,8 +358,7 @@ class Execution:
                 self._finish(job, now, reason="; ".join(job.reasons) or "the time allowed is used up")
         return True
 
-    # ---- the end
-    # ------------------------------------------------------------------------------------------------------
+    # ---- the end ----------------------------------------------------------------------------------------------------
 
     def _finish(self, job: Job, now: int, *, reason: str, void: bool = False) -> None:
         self._tell(job, now, confirmed=False, device="", reason=reason, void=void)

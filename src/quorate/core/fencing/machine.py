@@ -27,7 +27,7 @@ from quorate.model.ids import MILLISECOND, SECOND
 from .devices import AgentFacts, parse_agent, read_devices
 from .execution import CONTROLLER, JOB_TIMER, Execution
 from .options import stonith_timeout_ms
-from .plan import choose_executor, levels_for, total_timeout_ms
+from .plan import Level, choose_executor, levels_for, may_end_itself, total_timeout_ms
 from .wall import WallTime
 
 BACKOFF_NS_MAX = 60 * SECOND
@@ -82,7 +82,7 @@ class Fencer:
         self._configuration_at: tuple[int, int] = (-1, -1)
         self._effects: list[fx.Effect] = []
 
-    # ---- what others ask ------------------------------------------------------------------------------------------
+    # ---- what others ask --------------------------------------------------------------------------------------------
 
     def running(self) -> tuple[str, ...]:
         """Ids of the requests that this node has taken on and not yet answered in the log."""
@@ -99,8 +99,7 @@ class Fencer:
         """Whether a failed result is the last word for the operator who asked: all but one that was never begun."""
         return result.id not in self._asked or not result.void
 
-    # ---- the one entry
-    # ------------------------------------------------------------------------------------------------
+    # ---- the one entry ----------------------------------------------------------------------------------------------
 
     def handle(self, event: ev.Event | ev.Inner, now: int, state: ReplicatedState) -> list[fx.Effect]:
         match event:
@@ -208,8 +207,7 @@ class Fencer:
         elif name == GUARD_TIMER:
             self._guard(now, state)
 
-    # ---- asking for a fencing
-    # -------------------------------------------------------------------------------------------
+    # ---- asking for a fencing ---------------------------------------------------------------------------------------
 
     def want(
         self, target: str, action: str, *, cause: str, delay_ms: int, timeout_ms: int, now: int, state: ReplicatedState
@@ -321,6 +319,9 @@ class Fencer:
             if now < want.not_before:
                 later.append(want.not_before)
                 continue
+            if may_end_itself(situation, want.target):
+                self._put(want, want.target, (), 1, now)
+                continue
             if not situation.rights.fence and not want.by_operator:
                 continue  # a change of the situation brings us here again
             self._request(want, now, state, situation)
@@ -344,6 +345,9 @@ class Fencer:
             self._keep(want, now + pause)
             self._report("error", "fencing-no-executor", target=want.target, action=want.action, cause=want.cause)
             return
+        self._put(want, executor, levels, attempt, now)
+
+    def _put(self, want: Want, executor: str, levels: Sequence[Level], attempt: int, now: int) -> None:
         del self._wants[want.need]
         self._number += 1
         request = entries.FenceRequest(
@@ -401,8 +405,7 @@ class Fencer:
             if fence.result.void and state.boot_ids.get(want.target, "") == want.boot_id:
                 self._keep(replace(want, id=""), now)
 
-    # ---- the DC's guard over open requests
-    # ------------------------------------------------------------------------------
+    # ---- the DC's guard over open requests --------------------------------------------------------------------------
 
     def _guard(self, now: int, state: ReplicatedState) -> None:
         """A request whose executor is gone, or that never came to its end, has an unknown outcome: it must not be
@@ -453,8 +456,7 @@ class Fencer:
             at=self._wall.seconds(now),
         )
 
-    # ---- what agents can do
-    # ---------------------------------------------------------------------------------------------
+    # ---- what agents can do -----------------------------------------------------------------------------------------
 
     def _learn_agents(self, state: ReplicatedState) -> None:
         """Metadata of the devices' agents, once for each configuration, long before it is needed."""

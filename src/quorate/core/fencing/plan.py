@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from quorate.core.events import Situation
 from quorate.core.replication.state import ReplicatedState
 from quorate.model.cib import Cib
 
@@ -120,6 +121,12 @@ def total_timeout_ms(
             if device.host_check(facts.get(device.agent, UNKNOWN_AGENT)) in (HostCheck.DYNAMIC, HostCheck.STATUS)
         )
     return max(total, timeout_ms)
+
+
+def may_end_itself(situation: Situation, target: str) -> bool:
+    """no-quorum-policy=suicide: a partition without quorum may fence nobody, but each of its members ends itself."""
+    rights = situation.rights
+    return rights.policy == "suicide" and not rights.quorate and not rights.fence and target in situation.online
 
 
 def choose_executor(
