@@ -27,8 +27,8 @@ The file is TOML. It is `/etc/quorate/quorate.toml`, or what the environment var
 nodes fit on one machine. `QUORATE_RUN` overrides the run directory. The same file serves on all nodes but for the line
 `node = ...`.
 
-    quorate init --cluster demo --node n1=10.0.0.1,10.1.0.1 --node n2=10.0.0.2,10.1.0.2 --serial
-    n1=/dev/ttyS0,n2=/dev/ttyS0 quorate keygen          # on one node; copy the key file to the others
+    quorate init --cluster demo --node n1=10.0.0.1,10.1.0.1 --node n2=10.0.0.2,10.1.0.2
+    quorate keygen          # on one node; copy the key file to the others
     quorate check           # on each node
     quorate run
 
@@ -88,8 +88,9 @@ being changed: the higher epoch is used for sending, both are accepted.
 |---|---|
 | `token_ms` | silence on all links after which a peer is lost; the greatest part of an outage |
 | `manager_stall_ms` | the manager process shows no sign of life: it counts as absent and is started anew |
-| `manager_grace_ms` | nothing moves while an absent manager may still come back; then its node is fenced. A hardware
-watchdog, \ where there is one, must allow more than this |
+| `manager_grace_ms` | nothing moves while an absent manager may still come back; then its node is fenced |
+
+A hardware watchdog, where there is one, must allow more than `manager_grace_ms`.
 
 ## Where nodes without a common network are
 
