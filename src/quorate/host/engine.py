@@ -531,6 +531,8 @@ def run(chosen: settings.Settings, tolerant: bool) -> int:
         open_links(links, tolerant, log)
     except (places.PlaceError, authkey.AuthKeyError, LinkError) as error:
         log.write("critical", "cannot-start", {"error": str(error)})
+        if chosen.log_file:  # whoever started this looks at the terminal first
+            print(error, file=sys.stderr)
         return EXIT_CONFIGURATION
     process = EngineProcess(
         engine_configuration(chosen),
