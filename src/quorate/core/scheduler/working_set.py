@@ -61,8 +61,8 @@ class OnFail(enum.IntEnum):
     IGNORE = 0
     DEMOTE = 1
     RESTART = 2  # "recover"
-    RESTART_CONTAINER = 3
-    RESET_REMOTE = 4
+    RESET_REMOTE = 3
+    RESTART_CONTAINER = 4
     BAN = 5
     BLOCK = 6
     STOP = 7
@@ -514,9 +514,14 @@ class WorkingSet:
     utilization_lines: bool = False
     next_action_id: int = 1
     next_order_id: int = 1
+    early_actions: list[tuple[str, Resource | None, Node, str]] = field(default_factory=list)  # asked for by the status
+    fence_actions: dict[str, Action] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
     def recheck(self, at: int | None) -> None:
         """The outcome may change at wall second `at`; the earliest such moment is kept."""
         if at is not None and at > self.now and (self.recheck_at is None or at < self.recheck_at):
             self.recheck_at = at
+
+    def warn(self, code: str, text: str, place: str | None = None, level: str = "warning") -> None:
+        self.messages.append(Message(level=level, code=code, text=text, place=place))
