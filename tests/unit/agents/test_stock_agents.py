@@ -94,7 +94,8 @@ def test_a_whole_cycle(namespace: str, agent: str, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
-    assert [answer[:2] for answer in answers] == [list(pair) for pair in zip(CYCLE, (7, 0, 0, 0, 7), strict=True)], answers
+    expected = [list(pair) for pair in zip(CYCLE, (7, 0, 0, 0, 7), strict=True)]
+    assert [answer[:2] for answer in answers] == expected, answers
 
 
 if __name__ == "__main__":
