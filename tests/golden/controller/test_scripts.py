@@ -91,7 +91,8 @@ class Script:
 
     def do_rights(self, bench: Bench, words: list[str]) -> None:
         flags = {right: right in words for right in ("keep", "fence", "write", "take_over", "quorate")}
-        bench.rights = dataclasses.replace(RIGHTS, **flags)
+        policy = next((word.removeprefix("policy=") for word in words if word.startswith("policy=")), "stop")
+        bench.rights = dataclasses.replace(RIGHTS, policy=policy, **flags)
         bench.situation()
 
     def do_unsynced(self, bench: Bench, words: list[str]) -> None:

@@ -19,6 +19,9 @@ INFINITY = 1_000_000
 MIGRATIONS = ("migrate_to", "migrate_from")
 
 
+_Entry = tuple[int, int, int, Action]  # -priority, synapse, action id, action
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flight:
     """An action that was asked for. `key`: by which its end is recognised. `blocking`: an abort waits for its end; a
@@ -49,7 +52,8 @@ class Transition:
         }
         self._missing: list[int] = []  # unconfirmed inputs, by synapse
         self._dependents: dict[int, list[int]] = {}
-        self._ready: list[tuple[int, int, int, Action]] = []  # heap: highest priority, then the graph's order
+        self._ready: list[_Entry] = []  # heap: highest priority, then the graph's order
+        self._points: list[_Entry] = []  # the same for pseudo events, which no limit concerns
         self._unfired = sum(len(synapse.actions) for synapse in graph.synapses)
         for index, synapse in enumerate(graph.synapses):
             inputs = sorted({number for number in synapse.inputs if number in self._synapse_of})
@@ -111,17 +115,25 @@ class Transition:
         at once.
 
         `may_fire` refuses for the moment (limits, a node that is away); a refused action is offered again next time."""
-        refused: list[tuple[int, int, int, Action]] = []
-        while self._ready:
-            entry = heapq.heappop(self._ready)
+        refused: list[_Entry] = []
+        while self._points or self._ready:
+            if self._points and (not self._ready or self._points[0] < self._ready[0]):
+                heap = self._points
+            elif self._ready and not self._is_full():
+                heap = self._ready
+            elif self._points:
+                heap = self._points
+            else:
+                break
+            entry = heapq.heappop(heap)
             priority, action = -entry[0], entry[3]
-            if priority < self.abort_priority or not self._within_limits(action) or not may_fire(action):
+            if priority < self.abort_priority or not self._may_migrate(action) or not may_fire(action):
                 refused.append(entry)
                 continue
             self._unfired -= 1
             yield action
         for entry in refused:
-            heapq.heappush(self._ready, entry)
+            self._push(entry)
 
     def begin(self, flight: Flight) -> None:
         self.flights[flight.action.id] = flight
@@ -153,24 +165,26 @@ class Transition:
     def _make_ready(self, index: int) -> None:
         synapse = self.graph.synapses[index]
         for action in synapse.actions:
-            heapq.heappush(self._ready, (-synapse.priority, index, action.id, action))
+            self._push((-synapse.priority, index, action.id, action))
 
     def _has_fireable(self) -> bool:
-        return any(-entry[0] >= self.abort_priority for entry in self._ready)
+        return any(-heap[0][0] >= self.abort_priority for heap in (self._points, self._ready) if heap)
 
-    def _within_limits(self, action: Action) -> bool:
-        if action.kind is ActionKind.PSEUDO:
-            return True
+    def _push(self, entry: _Entry) -> None:
+        heapq.heappush(self._points if entry[3].kind is ActionKind.PSEUDO else self._ready, entry)
+
+    def _is_full(self) -> bool:
         limit = self.graph.batch_limit
-        if limit > 0 and len(self.flights) >= limit:
-            return False
-        if self.graph.migration_limit >= 0 and action.operation in MIGRATIONS:
-            moving = sum(
-                flight.action.operation in MIGRATIONS and flight.action.node == action.node
-                for flight in self.flights.values()
-            )
-            return moving < self.graph.migration_limit
-        return True
+        return limit > 0 and len(self.flights) >= limit
+
+    def _may_migrate(self, action: Action) -> bool:
+        if self.graph.migration_limit < 0 or action.operation not in MIGRATIONS or action.kind is ActionKind.PSEUDO:
+            return True
+        moving = sum(
+            flight.action.operation in MIGRATIONS and flight.action.node == action.node
+            for flight in self.flights.values()
+        )
+        return moving < self.graph.migration_limit
 
 
 def target_rc(action: Action) -> int:
