@@ -99,7 +99,7 @@ def show_operations(output: Output, ws: WorkingSet, name: str, node: str | None,
         if op.resource is None:
             head = f"{op.resource_id}\t({op.agent}):\t ORPHANED"
         else:
-            head = primitive_line(op.resource, display_id(op.resource), current_node(op.resource), with_node=False)
+            head = primitive_line(op.resource, display_id(op.resource), None, with_node=False)
         output.line(f"{head}: {op.key} (node={op.node}, call={op.call}, rc={op.rc}{when}): {status_text(op.status)}")
     return 0
 
@@ -113,6 +113,11 @@ def show_xml(output: Output, ws: WorkingSet, backend: Backend, name: str, *, raw
     if raw:
         element = rsc.config_xml if rsc.config_xml is not None else resources.element_of(backend, name)
     copied = parse_fragment(etree.tostring(element, with_tail=False))
+    if not raw and copied.get("template") is not None:
+        _expand_head(copied, ws)
+    if not raw and rsc.enclosing_clone is not None:
+        for part in copied.iter("primitive", "group"):
+            part.set("clone", "0" if rsc.number < 0 else str(rsc.number))
     text = serialize(copied)
     if output.root is not None:
         holder = output.element("resource_config")
@@ -124,10 +129,22 @@ def show_xml(output: Output, ws: WorkingSet, backend: Backend, name: str, *, raw
     writer = ResourceText(ws, lines, Shown(inactive=False))
     writer.write(rsc, None)
     for line in lines.lines:
-        output.line(line.lstrip().removeprefix("* "))
+        if not line.endswith(":"):  # the heads of collectives are left out
+            output.line(line.lstrip().removeprefix("* "))
     output.line("Resource XML:")
     output.call.out.write(text)
     return 0
+
+
+def _expand_head(element: etree._Element, ws: WorkingSet) -> None:
+    """The attributes in the template's order, the resource's own after them, without the reference."""
+    own = dict(element.attrib.items())
+    template = next((t for t in ws.cib.iterfind("configuration/resources/template") if t.get("id") == own["template"]), None)
+    names = [*(template.attrib if template is not None else ()), *own]
+    element.attrib.clear()
+    for name in dict.fromkeys(names):
+        if name != "template" and name in own:
+            element.set(str(name), own[name])
 
 
 def show_parameter(output: Output, ws: WorkingSet, name: str, parameter: str, kind: str) -> int:

@@ -79,10 +79,10 @@ def _follow(ws: WorkingSet, links: list[Link], name: str, dependents: bool, recu
 def places(ws: WorkingSet, name: str) -> list[Place]:
     """Location constraints of a resource by node, as they hold now."""
     found = []
-    for location in ws.cib.iterfind("configuration/constraints/rsc_location"):
+    for location in reversed(ws.cib.findall("configuration/constraints/rsc_location")):  # as the peer lists them
         if not any(rsc.id == name for rsc in located_resources(ws, location)):
             continue
-        for id, node, weight, _ in weights_of(ws, location):
+        for id, node, weight, _ in reversed(list(weights_of(ws, location))):
             found.append(Place(id=id, resource=name, node=node.name, score=score_text(weight)))
     return found
 
@@ -101,25 +101,25 @@ def all_links(ws: WorkingSet) -> Iterator[Link]:
             continue
         sets = constraint.findall("resource_set")
         for group in sets:
-            yield from _set_links(id, score, group)
+            yield from _set_links(ws, id, score, group)
         for left, right in zip(sets, sets[1:], strict=False):
-            for dependent in _members(left):
-                for primary in _members(right):
+            for dependent in _members(ws, left):
+                for primary in _members(ws, right):
                     yield Link(id=id, dependent=dependent, primary=primary, score=score,
                                dependent_role=_role(left.get("role")), primary_role=_role(right.get("role")))
 
 
-def _set_links(id: str, score: str, group: etree._Element) -> Iterator[Link]:
+def _set_links(ws: WorkingSet, id: str, score: str, group: etree._Element) -> Iterator[Link]:
     if group.get("sequential") == "false":
         return
-    members = _members(group)
+    members = _members(ws, group)
     for earlier, later in zip(members, members[1:], strict=False):
         yield Link(id=id, dependent=later, primary=earlier, score=group.get("score") or score,
                    dependent_role=_role(group.get("role")), primary_role=_role(group.get("role")))
 
 
-def _members(group: etree._Element) -> list[str]:
-    return [ref.get("id", "") for ref in group.iterfind("resource_ref")]
+def _members(ws: WorkingSet, group: etree._Element) -> list[str]:
+    return [name for ref in group.iterfind("resource_ref") for name in _named(ws, ref.get("id", ""))]
 
 
 def _named(ws: WorkingSet, name: str) -> list[str]:

@@ -76,7 +76,7 @@ def find(ws: WorkingSet, name: str) -> Resource | None:
     if exact is not None:
         return exact
     for rsc in ws.all_resources:
-        if name in (rsc.history_id, rsc.xml.get("id")):
+        if not rsc.unique and name in (rsc.history_id, rsc.xml.get("id")):
             return rsc
     return None
 
@@ -85,12 +85,12 @@ def locations(rsc: Resource, asked: str) -> list[Location]:
     """Where it runs; for a clone, and for the common name of its instances, of all instances."""
     collective = rsc if rsc.kind in (Kind.CLONE, Kind.BUNDLE) else rsc.parent
     if collective is not None and (
-        collective is rsc or (collective.kind is Kind.CLONE and not collective.unique and asked != rsc.id)
+        collective is rsc or (collective.kind is Kind.CLONE and asked == rsc.history_id != rsc.id)
     ):
         found = [_at(node, child) for child in collective.children for node in nodes_of(child)]
         if collective.kind is Kind.BUNDLE:
             found = [_at(node, part) for part in bundle_parts(collective) for node in part.running_on]
-        return sorted(found, key=lambda place: (place.promoted, place.node))
+        return found[::-1]  # the last instance first, as crm_resource has it
     return [_at(node, rsc) for node in nodes_of(rsc)]
 
 
@@ -138,7 +138,7 @@ def operations(ws: WorkingSet, *, resource: str | None, node: str | None, active
 
 def _entry_operations(ws: WorkingSet, node: Node, entry: etree._Element, active: bool) -> Iterator[RecordedOperation]:
     name = entry.get("id", "")
-    rsc = _by_history(ws, name, node)
+    rsc = find(ws, name)
     agent = ":".join(p for p in (entry.get("class"), entry.get("provider"), entry.get("type")) if p)
     ordered = sorted(entry.iterfind("lrm_rsc_op"), key=lambda op: int(op.get("call-id") or 0))
     for op in _since_start(ordered) if active else ordered:
@@ -149,17 +149,6 @@ def _entry_operations(ws: WorkingSet, node: Node, entry: etree._Element, active:
             last_change=int(change) if change and change.isdigit() else None, exec_ms=op.get("exec-time"),
             resource=rsc, resource_id=name, agent=rsc.agent if rsc is not None else agent,
         )
-
-
-def _by_history(ws: WorkingSet, name: str, node: Node) -> Resource | None:
-    exact = ws.resource_by_id.get(name)
-    if exact is not None:
-        return exact
-    candidates = [r for r in ws.all_resources if name in (r.history_id, r.xml.get("id")) and r.kind is Kind.PRIMITIVE]
-    for rsc in candidates:
-        if any(n is node for n in rsc.running_on):
-            return rsc
-    return candidates[0] if candidates else None
 
 
 def _since_start(ordered: list[etree._Element]) -> list[etree._Element]:

@@ -103,7 +103,7 @@ class ResourceText:
     # ---- kinds --------------------------------------------------------------------------------------------------
 
     def _primitive(self, rsc: Resource) -> None:
-        node = current_node(rsc) or rsc.pending_node
+        node = (current_node(rsc) or rsc.pending_node) if self.with_nodes else None
         self.lines.item(primitive_line(rsc, display_id(rsc), node, with_node=self.with_nodes))
 
     def _group(self, rsc: Resource, only: Names) -> None:
@@ -119,7 +119,7 @@ class ResourceText:
             self.brief(rsc.children)
         else:
             for child in rsc.children:
-                if self.shown.inactive or is_active(child, wholly=True) or not partly:
+                if self.shown.inactive or is_active(child, wholly=True):
                     self.write(child, inner)
         self.lines.end()
 
@@ -227,7 +227,7 @@ class ResourceText:
         name = display_id(replica.remote) if replica.remote is not None else display_id(replica.container)
         if replica.ip_address:
             name += f" ({replica.ip_address})"
-        node = replica.container.running_on[0] if replica.container.running_on else None
+        node = replica.container.running_on[0] if replica.container.running_on and self.with_nodes else None
         self.lines.item(primitive_line(rsc, name, node, with_node=self.with_nodes))
 
     # ---- brief --------------------------------------------------------------------------------------------------
