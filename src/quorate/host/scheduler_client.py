@@ -99,12 +99,18 @@ class SchedulerClient:
             if not data:
                 self._died("its connection ended")
                 return
-            for one in self._reader.feed(data):
-                if not self._process:
-                    self._process = msgspec.msgpack.decode(one, type=Hello).process
-                    self._begin()
-                else:
-                    self._done(msgspec.msgpack.decode(one, type=Outcome))
+            try:
+                for one in self._reader.feed(data):
+                    self._hear(one)
+            except (frames.FrameTooLong, msgspec.DecodeError) as error:
+                self._died(f"it sent what no worker sends: {error}")
+
+    def _hear(self, data: bytes) -> None:
+        if self._process:
+            self._done(msgspec.msgpack.decode(data, type=Outcome))
+        else:
+            self._process = msgspec.msgpack.decode(data, type=Hello).process
+            self._begin()
 
     def _flush(self) -> None:
         if self._connection is None:
