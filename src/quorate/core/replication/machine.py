@@ -45,6 +45,7 @@ from .state import ReplicatedState
 HELLO_DEADLINE_NS = 3 * SECOND
 PART_BYTES = 48 * 1024  # an engine carries at least 60 KiB at once
 BUFFER_ENTRIES_MAX = 20_000  # while waiting for a snapshot
+JOURNAL_BYTES_MAX = 4 * 1024 * 1024
 WAITING_MAX = 20_000  # entries kept until this node may send
 MESSAGE_PARTS_MAX = 1_400  # 64 MiB
 DIGEST_EVERY = 64  # configuration entries between comparisons of replicas
@@ -133,6 +134,7 @@ class Replication:
         self._ack_needed = False
         self._saved_digest = ""
         self._saved_position = state.position
+        self._journal_bytes = 0  # since the last generation
         self._check: tuple[int, str] = (0, "")
         self._out: list[Output] = []
 
@@ -657,9 +659,18 @@ class Replication:
     def _journal(self, index: int, entry: entries.Change) -> None:
         key = self._key()
         self._saving[key] = index
-        self._out.append(fx.AppendJournal(key=key, records=((self.state.position, entries.encode_change(entry)),)))
+        record = entries.encode_change(entry)
+        self._out.append(fx.AppendJournal(key=key, records=((self.state.position, record),)))
         self._saved_position = self.state.position
         self._saved_digest = ""
+        self._journal_bytes += len(record)
+        if self._journal_bytes > JOURNAL_BYTES_MAX:  # a new generation: the journal, and the next start, stay short
+            self._journal_bytes = 0
+            self._out.append(
+                fx.SaveState(
+                    key=self._key(), promised=self.promised, position=self.state.position, cib=self.state.cib.copy()
+                )
+            )
         if self.state.position.index % DIGEST_EVERY == 0:
             self._check = (index, self.state.cib.config_digest())
 
