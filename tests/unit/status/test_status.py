@@ -166,12 +166,21 @@ def test_a_refused_start_is_no_failure_and_becomes_unknown(cib: Cib) -> None:
     assert records(cib) == {} and not status.record_result(cib, refused)
 
 
+def test_an_old_monitor_does_not_speak_for_what_was_stopped_since(cib: Cib) -> None:
+    status.record_result(cib, result("start"))
+    status.record_result(cib, result("monitor", 10_000))
+    status.record_result(cib, result("stop"))
+    status.record_pending(cib, request())
+    assert status.void_pending(cib, "a") and records(cib) == {}
+    assert cib.status.find(".//lrm_resource") is None
+
+
 def test_void_pending_keeps_what_runs(cib: Cib) -> None:
-    status.record_pending(cib, request(action=1))
+    status.record_pending(cib, request(action=1, resource="other"))
     status.record_pending(cib, request("monitor", 10_000, action=2))
     assert status.void_pending(cib, "a", {f"2:7:0:{UUID}"})
     assert set(records(cib)) == {"ip_monitor_10000"}
-    assert status.drop_pending(cib, request("monitor", 10_000, action=2)) and records(cib) == {}
+    assert status.void_pending(cib, "a") and records(cib) == {}
 
 
 def test_the_instance_and_the_target_are_apart_from_the_executor(cib: Cib) -> None:

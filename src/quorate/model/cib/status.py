@@ -250,11 +250,6 @@ def record_cancel(cib: Cib, cancel: ActionCancel) -> bool:
     return _forget_recurring(cib, cancel.node, cancel.resource, cancel.operation, cancel.interval_ms)
 
 
-def drop_pending(cib: Cib, request: ActionRequest) -> bool:
-    """A request that was never executed leaves no trace; what its record stood in place of is unknown, so probed."""
-    return _forget_pending(cib, request.node, request.resource, request.key)
-
-
 def void_pending(cib: Cib, node: str, running: Collection[str] = ()) -> bool:
     """Drop a node's pending records whose transition key is not among those that it is executing: requests that were
     void at a view change, or died with the manager. What they were about to change is then unknown and is probed."""
@@ -262,9 +257,15 @@ def void_pending(cib: Cib, node: str, running: Collection[str] = ()) -> bool:
     changed = False
     for record in list(state.iter("lrm_rsc_op")) if state is not None else []:
         if record.get("op-status") == str(PENDING) and record.get("transition-key") not in running:
-            _remove(record)
+            _forget_record(record)
             changed = True
     return changed
+
+
+def _forget_record(record: Element) -> None:
+    """With the last operation goes all that is known of the resource: an older monitor alone would tell a lie."""
+    resource = record.getparent()
+    _remove(resource if resource is not None and record.get("id", "").endswith("_last_0") else record)
 
 
 def pending_keys(cib: Cib, node: str) -> tuple[str, ...]:
@@ -390,7 +391,7 @@ def _forget_pending(cib: Cib, node: str, resource: str, key: str) -> bool:
     found = [record for record in element if record.get("transition-key") == key]
     found = [record for record in found if record.get("op-status") == str(PENDING)]
     for record in found:
-        element.remove(record)
+        _forget_record(record)
     return bool(found)
 
 
