@@ -211,8 +211,7 @@ class SimulatedCluster:
         if slow:
             self.clock.after(timeout, lambda: done(124))
             if self.chance(0.5):
-                self.clock.after(delay, act_late := (lambda: self._late(action, target)))
-                _ = act_late
+                self.clock.after(delay, lambda: self._late(action, target))
             return
         self.clock.after(delay, act)
 
@@ -369,7 +368,7 @@ class SimulatedCluster:
         self.clock.after(30 * SECOND, self._clean_up)
         self.clock.after(45 * SECOND, self._switch_on)
         self._await(
-            lambda: self.world.now % SECOND == 0 and False or not self.unsettled(),
+            lambda: not self.unsettled(),
             self.world.now + PEACE_NS,
             "the cluster does not converge",
         )

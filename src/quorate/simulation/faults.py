@@ -33,7 +33,12 @@ def power_cut(cluster: SimulatedCluster, luck: random.Random) -> str:
     _trouble(cluster, name)
     cluster.nodes[name].power_off()
     after = luck.randint(1, 40) * SECOND
-    cluster.clock.after(after, lambda: (_trouble(cluster, name), cluster.nodes[name].boot()) and None)
+
+    def back() -> None:
+        _trouble(cluster, name)
+        cluster.nodes[name].boot()
+
+    cluster.clock.after(after, back)
     return f"{name} loses power for {after // SECOND} s"
 
 
@@ -76,7 +81,12 @@ def partition(cluster: SimulatedCluster, luck: random.Random) -> str:
     cluster.network.partition(*[[cluster.nodes[name].machine.id for name in side] for side in sides])
     _trouble(cluster)
     duration = luck.randint(1, 40) * SECOND
-    cluster.clock.after(duration, lambda: (_trouble(cluster), cluster.network.heal()) and None)
+
+    def heal() -> None:
+        _trouble(cluster)
+        cluster.network.heal()
+
+    cluster.clock.after(duration, heal)
     return f"{' '.join(sides[0])} | {' '.join(sides[1])} for {duration // SECOND} s"
 
 
@@ -87,7 +97,12 @@ def one_way_cut(cluster: SimulatedCluster, luck: random.Random) -> str:
     cluster.network.cut(a, b)
     _trouble(cluster)
     duration = luck.randint(1, 30) * SECOND
-    cluster.clock.after(duration, lambda: (_trouble(cluster), cluster.network.mend(a, b)) and None)
+
+    def mend() -> None:
+        _trouble(cluster)
+        cluster.network.mend(a, b)
+
+    cluster.clock.after(duration, mend)
     return f"nothing from {source} reaches {target} for {duration // SECOND} s"
 
 

@@ -37,9 +37,9 @@ METADATA_FENCE = b"""<resource-agent name="fence_sim"><parameters><parameter nam
 class Clock(Protocol):
     """What a node needs of the world."""
 
-    now: int
-
-    def after(self, delay: int, action: Callable[[], None]) -> None: ...
+    @property
+    def now(self) -> int: ...
+    def after(self, delay: int, action: Callable[[], None]) -> int: ...
 
 
 @dataclass(slots=True)
@@ -53,10 +53,12 @@ class AgentFaults:
 class Surroundings(Protocol):
     """What a node asks of the cluster around it: the wire, luck, the fence devices, the observers."""
 
-    clock: Clock
-    ground: Ground
-    faults: AgentFaults
-
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def ground(self) -> Ground: ...
+    @property
+    def faults(self) -> AgentFaults: ...
     def send(self, node: str, link: str, peers: tuple[NodeId, ...], packet: wire.Packet) -> None: ...
     def chance(self, probability: float) -> bool: ...
     def between(self, low: int, high: int) -> int: ...

@@ -20,6 +20,7 @@ from quorate.core.replication import establish as establish_module
 from quorate.core.replication import machine as log
 from quorate.core.replication import plan as plan_module
 from quorate.model import entries, group
+from quorate.model.cib import status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +193,7 @@ def buffer_dropped() -> list[Any]:
 
 @_mutant("a rebooted node's old history is believed")
 def history_believed() -> list[Any]:
-    return [mock.patch.object(establish_module.status, "erase_node", lambda cib, name: False)]
+    return [mock.patch.object(status, "erase_node", lambda cib, name: False)]
 
 
 @_mutant("requests that nobody executes stay pending for ever")
@@ -295,6 +296,6 @@ def no_grace() -> list[Any]:
         record = state.nodes[name]
         if record.presence is Presence.GRACED:
             record.presence = Presence.DOWN
-            establish_module.write_node_state(state, name)
+            apply_module.write_node_state(state, name)
 
     return [mock.patch.object(establish_module, "_miss", miss)]

@@ -1,5 +1,6 @@
 """The manager of one node: wires the machines, routes their events and effects."""
 
-from .machine import Manager, ManagerConfiguration
+from .configuration import ManagerConfiguration
+from .machine import Manager
 
 __all__ = ["Manager", "ManagerConfiguration"]

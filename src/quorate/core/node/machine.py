@@ -181,7 +181,7 @@ class Manager:
             outcome = apply(
                 cib,
                 Operation(
-                    kind=change.kind,  # type: ignore[arg-type]
+                    kind=change.kind,
                     section=change.section,
                     xpath=change.xpath,
                     xml=change.xml,
@@ -195,7 +195,8 @@ class Manager:
                 break
             position = max(position, at)
         for name in ("have-quorum", "dc-uuid"):
-            cib.root.attrib.pop(name, None)
+            if name in cib.root.attrib:
+                del cib.root.attrib[name]
         self.state.cib = cib
         return position
 
@@ -447,8 +448,8 @@ class Manager:
         root.set("have-quorum", "1" if situation.rights.quorate else "0")
         if situation.dc is not None:
             root.set("dc-uuid", str(self.state.record(situation.dc).id))
-        else:
-            root.attrib.pop("dc-uuid", None)
+        elif "dc-uuid" in root.attrib:
+            del root.attrib["dc-uuid"]
         if situation.dc != before.dc and situation.dc is not None:
             self._report("notice", "dc", node=situation.dc)
         if situation.synced and situation.rights.quorate != self._told_quorate:

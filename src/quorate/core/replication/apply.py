@@ -107,7 +107,7 @@ def _change(state: ReplicatedState, entry: entries.Change, rules: Rules) -> Appl
     outcome = apply_operation(
         state.cib,
         Operation(
-            kind=entry.kind,  # type: ignore[arg-type]
+            kind=entry.kind,
             section=entry.section,
             xpath=entry.xpath,
             xml=entry.xml,

@@ -154,7 +154,9 @@ class ReplicatedState:
         """The document without the root attributes that are each node's own view of the moment (see
         `LOCAL_ATTRIBUTES`)."""
         root = self.cib.root
-        local = {name: value for name in LOCAL_ATTRIBUTES if (value := root.attrib.pop(name, None)) is not None}
+        local = {name: value for name in LOCAL_ATTRIBUTES if (value := root.get(name)) is not None}
+        for name in local:
+            del root.attrib[name]
         data = self.cib.serialize()
         for name, value in local.items():
             root.set(name, value)
