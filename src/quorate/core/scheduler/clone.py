@@ -428,9 +428,11 @@ def apply_clone_colocation(ws: WorkingSet, dependent: Resource, primary: Resourc
     if primary.provisional:
         return
     if primary.promotable and constraint.primary_role is not Role.UNKNOWN:
-        from .promotable import update_dependent_with_promotable
+        from .promotable import update_dependent_with_promotable, update_promotable_dependent_priority
 
         update_dependent_with_promotable(ws, primary, dependent, constraint)
+        if constraint.dependent_role is Role.PROMOTED:
+            update_promotable_dependent_priority(ws, primary, dependent, constraint)
         return
     interleaved = False
     if _can_interleave(dependent, constraint):

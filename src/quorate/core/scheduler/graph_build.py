@@ -22,9 +22,9 @@ from .actions import (
 from .configuration import parameters
 from .working_set import Kind, Node, Resource, WorkingSet
 
-_CLUSTER_TASKS = ("stonith", "do_shutdown", "lrm_delete", "clear_failcount", "maintenance_nodes", "probe_complete", "delete")
+_CLUSTER_TASKS = ("stonith", "do_shutdown", "lrm_delete", "clear_failcount", "maintenance_nodes", "probe_complete")
 # cluster tasks as the graph names them
-_GRAPH_TASK = {"delete": "lrm_delete"}
+_GRAPH_TASK: dict[str, str] = {}
 
 
 def build_graph(ws: WorkingSet) -> model.Graph:
@@ -163,7 +163,7 @@ class _Builder:
         meta = dict(action.meta)
         if flags & PSEUDO:
             kind = model.ActionKind.PSEUDO
-        elif task in ("stonith", "do_shutdown", "maintenance_nodes", "probe_complete", "lrm_delete", "delete",
+        elif task in ("stonith", "do_shutdown", "maintenance_nodes", "probe_complete", "lrm_delete",
                       "clear_failcount") or rsc is None:
             kind = model.ActionKind.CLUSTER
         else:

@@ -5,3 +5,4 @@ def create_pseudo_operations(ws: WorkingSet, rsc: Resource, start: Action, start
     return
 def order_after_fencing(ws: WorkingSet, action: Action, rsc: Resource, fencing: Action) -> None:
     return
+def create_promotion_operations(ws, clone, promote, promoted, demote, demoted): return

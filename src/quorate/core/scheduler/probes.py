@@ -146,7 +146,7 @@ def _probe_primitive(ws: WorkingSet, rsc: Resource, node: Node) -> bool:
         action.meta["op_target_rc"] = "8" if rsc.role is Role.PROMOTED else "0"
     else:
         action.meta["op_target_rc"] = "7"
-    top = rsc.top
+    top = rsc.top if rsc.top.kind is Kind.CLONE else rsc
     flags = ORDERED
     if not action.runnable and not _any_running(top):
         flags |= UNRUNNABLE_FIRST_BLOCKS
