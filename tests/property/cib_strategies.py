@@ -132,6 +132,8 @@ def operations(draw: st.DrawFn) -> Operation:
         st.sampled_from((None, None, None, None, f"//*[@id='{id}']", "//primitive", "//nvpair[@name='a']", "//["))
     )
     return Operation(
-        kind=kind, section=draw(st.sampled_from((section, section, None, "configuration", "tags", "bogus"))), xpath=xpath,
+        kind=kind,
+        section=draw(st.sampled_from((section, section, None, "configuration", "tags", "bogus"))),
+        xpath=xpath,
         xml=xml, allow_create=draw(st.booleans()), force=draw(st.booleans()),
     )  # fmt: skip

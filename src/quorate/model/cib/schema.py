@@ -167,19 +167,30 @@ def _is_defined(cib: Cib, id: str) -> bool:
 
 
 def _check_dangling(cib: Cib, edit: Edit) -> Iterable[Report]:
-    """What referred to something that was taken out."""
+    """What referred to something that was taken out or renamed."""
+    gone: dict[str, None] = {}
     for path, _, top in edit.removed:
-        if not path.startswith("/cib/configuration"):
-            continue
-        for element in top.iter(etree.Element):
-            id, _ = identity(element)
-            if id is None or _is_defined(cib, id):
-                continue
-            for referrer in cib.references().get(id, ()):
-                if referrer.tag in _LOOSE:
-                    continue
-                yield _report(referrer, "cib-reference", f"refers to {id!r}, which is about to be removed",
-                              f"remove this element first, or keep {id!r}")  # fmt: skip
+        if path.startswith("/cib/configuration"):
+            for element in top.iter(etree.Element):
+                id, _targets = identity(element)
+                if id is not None:
+                    gone[id] = None
+    for element, before in edit.modified.items():
+        was = dict(before).get("id")
+        if was is not None and was != element.get("id"):
+            gone[was] = None
+    for id in gone:
+        if not _is_defined(cib, id):
+            yield from (_dangling(each, id) for each in cib.references().get(id, ()) if each.tag not in _LOOSE)
+
+
+def _dangling(referrer: Element, id: str) -> Report:
+    return _report(
+        referrer,
+        "cib-reference",
+        f"refers to {id!r}, which is about to be removed",
+        f"remove this element first, or keep {id!r}",
+    )
 
 
 _LOOSE = frozenset({"obj_ref"})

@@ -159,7 +159,7 @@ RESOURCE_OPTIONS: tuple[Option, ...] = (
 )
 
 OPERATION_OPTIONS: tuple[Option, ...] = (
-    Option(name="name", kind=_S, default=None, short="The action: start, stop, monitor, promote, ..."),
+    Option(name="name", kind=_S, default=None, short="The action, such as start, stop or monitor"),
     Option(
         name="interval",
         kind=_T,
