@@ -23,7 +23,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quorate import __version__
 from quorate.core import effects, events
@@ -103,6 +103,7 @@ class Daemon:
         self._next_beat = self._loop.call_soon(self._beat)
 
     def start(self, stored: events.StoredState) -> None:
+        self._loop.set_exception_handler(self._failed)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._asked_to_stop)
         self._loop.add_signal_handler(signal.SIGHUP, self._log.reopen)
@@ -157,11 +158,24 @@ class Daemon:
                 self._wall = wall
                 self._carry_out(self._machine.handle(events.WallClock(wall=wall), now))
             self._carry_out(self._machine.handle(event, now))
-        except Exception:  # an error of ours: this manager ends, others decide what becomes of the node
-            self._log.write("critical", "internal-error", {"event": type(event).__name__})
-            for line in traceback.format_exc().splitlines():
+        except Exception as error:
+            self._end_on(error, f"handling {type(event).__name__}")
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that reached the loop."""
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self._end_on(error, str(context.get("message", "")))
+        else:
+            self._log.write("error", "internal-error", {"at": str(context.get("message", ""))})
+
+    def _end_on(self, error: Exception, where: str) -> None:
+        """An error of ours: this manager ends, a new one starts from what is stored; others decide about the node."""
+        self._log.write("critical", "internal-error", {"at": where})
+        for text in traceback.format_exception(error):
+            for line in text.splitlines():
                 self._log.write("critical", "internal-error", {"at": line})
-            self._finish(EXIT_INTERNAL)
+        self._finish(EXIT_INTERNAL)
 
     def _from_engine(self, event: group.EngineEvent) -> None:
         if isinstance(event, group.EngineGone):

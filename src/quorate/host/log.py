@@ -4,18 +4,22 @@
 
 Sentences for codes that people meet often stand in `SENTENCES`; any other code is shown with its fields. Under systemd
 (journal) a line begins with the priority in angle brackets. The file is opened for appending, and again after SIGHUP.
+
+Nobody waits for a reader: when the pipe or the journal's socket is full, lines are left out, and how many is told with the
+next one that gets through. A heartbeat must not depend on who reads the log.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+import select
 import time
 from collections.abc import Mapping
 
 _PRIORITY = {"critical": 2, "error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
-_LINE_BYTES_MAX = 8192
+_LINE_BYTES_MAX = 4096  # PIPE_BUF: whole or not at all
 SEVERITIES = tuple(_PRIORITY)
+STANDARD_ERROR = 2
 
 SENTENCES: dict[str, str] = {
     "started": "{process} started (version {version})",
@@ -44,7 +48,8 @@ class Log:
         self._speaker = f"{node} {process}"
         self._path = path
         self._threshold = _PRIORITY[threshold]
-        self._descriptor = 2
+        self._descriptor = STANDARD_ERROR
+        self._left_out = 0
         self._journal = not path and "JOURNAL_STREAM" in os.environ
         self.reopen()
 
@@ -56,9 +61,9 @@ class Log:
         try:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            self._descriptor = 2
+            self._descriptor = STANDARD_ERROR
             self.write("error", "log-file", {"file": self._path, "error": str(error.strerror)})
-        if former not in (2, self._descriptor):
+        if former not in (STANDARD_ERROR, self._descriptor):
             os.close(former)
 
     def write(self, severity: str, code: str, fields: Mapping[str, str]) -> None:
@@ -73,11 +78,22 @@ class Log:
         data = line.encode(errors="replace")
         if len(data) > _LINE_BYTES_MAX:
             data = data[: _LINE_BYTES_MAX - 5] + b" ...\n"
-        try:
-            os.write(self._descriptor, data)
-        except OSError:
-            if self._descriptor != 2:  # a full disk must not stop a node; standard error may still be read
-                os.write(sys.stderr.fileno(), data)
+        if self._left_out and self._put(f"{self._speaker} log-full: {self._left_out} lines were left out\n".encode()):
+            self._left_out = 0
+        if not self._put(data):
+            self._left_out += 1
+
+    def _put(self, data: bytes) -> bool:
+        for descriptor in dict.fromkeys((self._descriptor, STANDARD_ERROR)):  # a full disk: standard error may still be read
+            waiting = select.poll()
+            waiting.register(descriptor, select.POLLOUT)
+            if any(state & select.POLLOUT for _, state in waiting.poll(0)):
+                try:
+                    os.write(descriptor, data)
+                except OSError:
+                    continue
+                return True
+        return False
 
 
 def sentence(code: str, fields: Mapping[str, str]) -> str:

@@ -340,6 +340,7 @@ def run(config: str | None) -> int:
     except (places.PlaceError, settings.SettingsError, authkey.AuthKeyError) as error:
         click.echo(str(error), err=True)
         return EXIT_CONFIGURATION
+    realtime.name_process("quorate")
     log = Log(chosen.node, "supervisor", chosen.log_file)
     for warning in chosen.warnings():
         log.write("warning", "settings", {"advice": warning})

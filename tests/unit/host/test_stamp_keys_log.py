@@ -85,4 +85,22 @@ def test_a_log_writes_whole_lines_above_its_threshold_and_reopens(tmp_path: Path
     log.write("notice", "x", {"long": "y" * 20_000})
     first, second = (tmp_path / "log.1").read_text(), path.read_text()
     assert first.count("\n") == 1 and "n1 manager error engine-gone: The engine is gone: a b" in first
-    assert second.count("\n") == 1 and len(second) <= 8192
+    assert second.count("\n") == 1 and len(second) <= 4096
+
+
+def test_a_reader_that_does_not_read_costs_lines_not_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    log = Log("n1", "engine")
+    log._descriptor = writing
+    second = os.dup(writing)
+    monkeypatch.setattr("quorate.host.log.STANDARD_ERROR", second)
+    for _ in range(1000):
+        log.write("notice", "x", {"text": "y" * 1000})
+    lost = log._left_out
+    assert lost > 800
+    while len(os.read(reading, 1 << 20)) == 1 << 20:
+        pass
+    log.write("notice", "x", {})
+    assert f"{lost} lines were left out" in os.read(reading, 1 << 20).decode()
+    for descriptor in (reading, writing, second):
+        os.close(descriptor)
