@@ -28,7 +28,10 @@ def main() -> int:
     if unknown:
         print(f"there is no measurement {', '.join(unknown)}; there are {', '.join(MEASURES)}", file=sys.stderr)
         return 64
-    print(f"{stack.name} on {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}", flush=True)
+    print(
+        f"{stack.name} on {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}",
+        flush=True,
+    )
     failed = False
     for name in chosen.only.split(","):
         try:

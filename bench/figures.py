@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """`bar`: what this stack shall reach; `peer`: what Corosync 3.1.7 with Pacemaker 2.1.5 gave when the bar was set."""
+    """`bar`: what this stack shall reach; `peer`: what Corosync 3.1.7 with Pacemaker 2.1.5 gave when the bar was
+    set."""
 
     name: str
     unit: str
@@ -36,5 +37,7 @@ class Figure:
         line = f"{self.name}: {value}"
         if against_bar and self.bar is not None:
             word = "at least" if self.higher_is_better else "at most"
-            line += f"\n    {self.verdict()}: {word} {self.bar:g} {self.unit}" + (f" (peer then: {self.peer})" if self.peer else "")
+            line += f"\n    {self.verdict()}: {word} {self.bar:g} {self.unit}" + (
+                f" (peer then: {self.peer})" if self.peer else ""
+            )
         return f"{line}\n    {self.method}"

@@ -1,7 +1,7 @@
 """Inside a node: takes the manager's place at the engine's socket and counts ordered messages.
 
-`flood.py NODES SECONDS`: joins, waits until NODES members are there, then keeps up to 64 messages of 200 bytes under way and
-counts what is delivered, its own and the others', for SECONDS.
+`flood.py NODES SECONDS`: joins, waits until NODES members are there, then keeps up to 64 messages of 200 bytes under
+way and counts what is delivered, its own and the others', for SECONDS.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Programs that run inside a node while something is measured. Standard library only; results as JSON on standard output.
+"""Programs that run inside a node while something is measured. Standard library only; results as JSON on standard
+output.
 
 `inside.py writes COUNT`            whole `cibadmin --modify` processes one after the other: their durations
 `inside.py update NAME VALUE`       `attrd_updater -U`: when it began
-`inside.py await NAME NODE VALUE`   `attrd_updater -Q` again and again until the value is read: when the answer was there
+`inside.py await NAME NODE VALUE`   `attrd_updater -Q` again and again until the value is read: when the answer was
+there
 """
 
 from __future__ import annotations

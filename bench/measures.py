@@ -27,7 +27,9 @@ Measure = Callable[[Stack, int], list[Figure]]
 
 
 @contextlib.contextmanager
-def cluster(stack: Stack, nodes: Sequence[str], configuration: Configuration | None, *, two_node: bool = False) -> Iterator[Laboratory]:
+def cluster(
+    stack: Stack, nodes: Sequence[str], configuration: Configuration | None, *, two_node: bool = False
+) -> Iterator[Laboratory]:
     plan = stack.plan(nodes, observe=[FLOATING], files=web_server_files(), two_node=two_node)
     with Laboratory(plan) as lab:
         lab.power_on()
@@ -141,7 +143,8 @@ def cib_writes(stack: Stack, repeat: int) -> list[Figure]:
             latencies.append(statistics.median(json.loads(done.stdout)) / 1e6)
             began = boottime_ns()
             writers = [
-                lab.popen("n1", [sys.executable, "-IS", INSIDE, "writes", str(count)], stdout=subprocess.DEVNULL) for _ in range(4)
+                lab.popen("n1", [sys.executable, "-IS", INSIDE, "writes", str(count)], stdout=subprocess.DEVNULL)
+                for _ in range(4)
             ]
             if any(writer.wait(120) for writer in writers):
                 raise StackError("a writer failed")
@@ -178,7 +181,10 @@ def attribute(stack: Stack, repeat: int) -> list[Figure]:
         stack.runs(lab, "n1", ["d1"])
         for number in range(5 * repeat):
             reader = lab.popen(
-                "n2", [sys.executable, "-IS", INSIDE, "await", "bench", "n1", f"v{number}"], stdout=subprocess.PIPE, text=True
+                "n2",
+                [sys.executable, "-IS", INSIDE, "await", "bench", "n1", f"v{number}"],
+                stdout=subprocess.PIPE,
+                text=True,
             )
             assert reader.stdout is not None
             reader.stdout.readline()
@@ -219,7 +225,10 @@ def idle(stack: Stack, repeat: int) -> list[Figure]:
     configuration = dummies(THREE, 30)
     here = tuple(f'<rsc_location id="here-d{n}" rsc="d{n}" node="n1" score="INFINITY"/>' for n in range(1, 31))
     configuration = Configuration(
-        properties=configuration.properties, resources=configuration.resources, constraints=here, defaults=configuration.defaults
+        properties=configuration.properties,
+        resources=configuration.resources,
+        constraints=here,
+        defaults=configuration.defaults,
     )
     with cluster(stack, THREE, configuration) as lab:
         stack.runs(lab, "n1", [f"d{n}" for n in range(1, 31)])
@@ -248,7 +257,9 @@ def dummies_running(lab: Laboratory) -> int:
     for node in lab.plan.nodes:
         pid = lab.state(node)["pid"]
         try:
-            found.update(name for name in os.listdir(f"/proc/{pid}/root/run/resource-agents") if name.startswith("Dummy-d"))
+            found.update(
+                name for name in os.listdir(f"/proc/{pid}/root/run/resource-agents") if name.startswith("Dummy-d")
+            )
         except OSError:
             continue
     return len(found)
@@ -282,11 +293,15 @@ def messages(stack: Stack, repeat: int) -> list[Figure]:
     plan = stack.plan(THREE)
     engine = (f"{ROOT}/.venv/bin/python", "-m", "quorate.host.engine", "--config", "/etc/quorate/quorate.toml")
     if quorate:
-        boot: tuple[tuple[str, ...], ...] = (("sh", "-c", "mkdir -p /run/quorate /var/lib/quorate; exec " + " ".join(engine)),)
+        boot: tuple[tuple[str, ...], ...] = (
+            ("sh", "-c", "mkdir -p /run/quorate /var/lib/quorate; exec " + " ".join(engine)),
+        )
     else:
         boot = (("corosync", "-f"),)
     samples = []
-    with Laboratory(type(plan)(**{name: getattr(plan, name) for name in plan.__slots__ if name != "boot"}, boot=boot)) as lab:
+    with Laboratory(
+        type(plan)(**{name: getattr(plan, name) for name in plan.__slots__ if name != "boot"}, boot=boot)
+    ) as lab:
         lab.power_on()
         time.sleep(2)
         for _ in range(repeat):

@@ -26,7 +26,12 @@ def main() -> None:
             )
             key = request_id()
             change = protocol.CibChange(
-                serial=connection.next_serial(), request=key, kind="modify", section="crm_config", xml=xml.encode(), allow_create=True
+                serial=connection.next_serial(),
+                request=key,
+                kind="modify",
+                section="crm_config",
+                xml=xml.encode(),
+                allow_create=True,
             )
             reply = connection.change(change, key)
             if reply.code:

@@ -42,7 +42,9 @@ def bring_up(stack: QuorateStack, lab: Laboratory) -> str:
     answer = lab.await_answer(boottime_ns(), 15).answer
     if answer not in NODES:
         raise DemoError(f"the page says {answer!r}, not a node's name")
-    say(f"  {(boottime_ns() - began) / 1e9:.1f} s: a client outside reads http://{FLOATING}/ every 5 ms; {answer} answers")
+    say(
+        f"  {(boottime_ns() - began) / 1e9:.1f} s: a client outside reads http://{FLOATING}/ every 5 ms; {answer} answers"
+    )
     say("")
     say(lab.run(NODES[0], ["crm_mon", "-1"]).stdout.rstrip())
     return answer
@@ -89,7 +91,9 @@ def judge(lab: Laboratory, victim: str, struck: int) -> None:
         raise DemoError(f"{victim} was not fenced")
     taken = [each.begin for held in lab.holdings(FLOATING).values() for each in held if each.begin >= struck]
     if taken and min(taken) < min(confirmed):
-        raise DemoError(f"the address was taken over {(min(confirmed) - min(taken)) / 1e6:.0f} ms before the fencing was confirmed")
+        raise DemoError(
+            f"the address was taken over {(min(confirmed) - min(taken)) / 1e6:.0f} ms before the fencing was confirmed"
+        )
     doubles = lab.double_holders(FLOATING)
     if doubles:
         raise DemoError(f"two nodes held {FLOATING} at once: {doubles}")
@@ -111,7 +115,9 @@ def main() -> int:
     parser.add_argument("--engine", default="heartbeat")
     chosen = parser.parse_args()
     if chosen.engine != "heartbeat":
-        say(f"The demonstration runs on the embedded engine 'heartbeat' only for now; ENGINE={chosen.engine} is not ready.")
+        say(
+            f"The demonstration runs on the embedded engine 'heartbeat' only for now; ENGINE={chosen.engine} is not ready."
+        )
         return 1
     stack = QuorateStack()
     lab: Laboratory | None = None

@@ -13,7 +13,17 @@ from laboratory import Holding, Outage
 LOG_LINE = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:.]+)Z (\S+) (\S+) (\S+) ([a-z-]+): (.*)$")
 
 # What of a node's log belongs to the story of a lost node, in the words of the log itself.
-CODES = ("link-down", "view-changed", "quorum-lost", "dc", "dc-active", "fencing-requested", "fencing-begun", "fencing-failed", "fenced")
+CODES = (
+    "link-down",
+    "view-changed",
+    "quorum-lost",
+    "dc",
+    "dc-active",
+    "fencing-requested",
+    "fencing-begun",
+    "fencing-failed",
+    "fenced",
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,7 +73,10 @@ def switch_steps(events: Iterable[Mapping[str, Any]], since: int) -> list[Step]:
 
 def address_steps(holdings: Mapping[str, Iterable[Holding]], address: str, since: int) -> list[Step]:
     return [
-        Step(each.begin, node, f"holds {address} now") for node, held in holdings.items() for each in held if each.begin >= since
+        Step(each.begin, node, f"holds {address} now")
+        for node, held in holdings.items()
+        for each in held
+        if each.begin >= since
     ]
 
 

@@ -1,4 +1,5 @@
-"""Look around in a laboratory that was left up: `python -m laboratory enter NODE | list | on NODE | off NODE | down`."""
+"""Look around in a laboratory that was left up: `python -m laboratory enter NODE | list | on NODE | off NODE |
+down`."""
 
 from __future__ import annotations
 

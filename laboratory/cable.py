@@ -11,7 +11,8 @@ CHUNK = 256
 
 
 class NullModem:
-    """`devices[node]` is the path to be bound into the node. The slaves stay open here, so that a node may come and go."""
+    """`devices[node]` is the path to be bound into the node. The slaves stay open here, so that a node may come and
+    go."""
 
     def __init__(self, name: str, ends: tuple[str, str]) -> None:
         self.name = name

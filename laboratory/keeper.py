@@ -1,8 +1,9 @@
 """The process that owns a laboratory: bridges, nodes, cables, the power switch and the client outside.
 
-Started as `python -m laboratory.keeper DIRECTORY [--detached]`. It lives in network, mount and process namespaces of its
-own, so that nothing of the laboratory is seen on the host and the kernel ends all of it when the keeper ends, however it
-ends. The keeper ends with the process that started it, unless detached. Orders come as JSON lines on DIRECTORY/control.
+Started as `python -m laboratory.keeper DIRECTORY [--detached]`. It lives in network, mount and process namespaces of
+its own, so that nothing of the laboratory is seen on the host and the kernel ends all of it when the keeper ends,
+however it ends. The keeper ends with the process that started it, unless detached. Orders come as JSON lines on
+DIRECTORY/control.
 """
 
 from __future__ import annotations
@@ -155,7 +156,9 @@ class Keeper:
         argv = [f"{HERE}/requester.py", f"{self.directory}/client.log", address, str(port), path, str(every_ms)]
         client = await Process.start(argv, log)
         await ip(
-            f"link add client type veth peer name eth0 netns {client.pid}", "link set client master br0", "link set client up"
+            f"link add client type veth peer name eth0 netns {client.pid}",
+            "link set client master br0",
+            "link set client up",
         )
         await self.inside(client, "ip", "link", "set", "lo", "up")
         await self.inside(client, "ip", "addr", "add", self.plan.client_address() + "/24", "dev", "eth0")

@@ -1,8 +1,8 @@
 """A laboratory as its user sees it: `Laboratory(plan)`, orders to the keeper, commands inside nodes, records.
 
-    with Laboratory(Plan(nodes=("n1", "n2"))) as lab:
-        lab.power_on("n1", "n2")
-        lab.run("n1", ["ping", "-c1", "n2"])
+with Laboratory(Plan(nodes=("n1", "n2"))) as lab:
+    lab.power_on("n1", "n2")
+    lab.run("n1", ["ping", "-c1", "n2"])
 """
 
 from __future__ import annotations
@@ -116,11 +116,14 @@ class Laboratory:
     def __enter__(self) -> Laboratory:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close(keep_records=error is not None and bool(os.environ.get("QUORATE_KEEP_RECORDS")))
 
     def close(self, keep_records: bool = False) -> None:
-        """Power off, remove everything. Were this never called, the kernel would still end all of it with the keeper."""
+        """Power off, remove everything. Were this never called, the kernel would still end all of it with the
+        keeper."""
         if self._control is None:
             return
         try:
@@ -214,7 +217,8 @@ class Laboratory:
         return {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **self.plan.environment}
 
     def popen(self, node: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        """A process in the node. Not for one that will be stopped by a signal: nsenter would stop with it, and reap nothing."""
+        """A process in the node. Not for one that will be stopped by a signal: nsenter would stop with it, and reap
+        nothing."""
         process = subprocess.Popen(self.enter_command(node) + list(argv), env=self.environment(), **options)
         self._processes.append(process)
         return process
@@ -303,7 +307,9 @@ class Laboratory:
             if good and last is not None and (wanted is None or last.answer in wanted):
                 return last
             if kernel.boottime_ns() > deadline:
-                shown = "no request was made" if last is None else f"the last one ended in {last.failure or last.answer!r}"
+                shown = (
+                    "no request was made" if last is None else f"the last one ended in {last.failure or last.answer!r}"
+                )
                 raise LaboratoryError(f"no answer for the client within {timeout:.0f} s: {shown}")
             time.sleep(0.02)
 
@@ -318,7 +324,11 @@ class Laboratory:
         events = self.events()
         found = {}
         for node in self.plan.nodes:
-            offs = [event["t"] for event in events if event["event"] == "power" and event["node"] == node and not event["on"]]
+            offs = [
+                event["t"]
+                for event in events
+                if event["event"] == "power" and event["node"] == node and not event["on"]
+            ]
             with open(f"{self.directory}/{node}/observations") as file:
                 found[node] = holdings(node, file.read(), address, offs)
         return found

@@ -35,7 +35,8 @@ async def ip(*commands: str, may_be_gone: bool = False) -> None:
 
 
 class Process:
-    """A process that lives in namespaces of its own and follows the protocol of `node_init`: child, built, go, ready."""
+    """A process that lives in namespaces of its own and follows the protocol of `node_init`: child, built, go,
+    ready."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -101,7 +102,8 @@ class Machine:
         return f"02:71:00:00:{number:02x}:{self.number:02x}"
 
     def prepare(self) -> None:
-        """The node's disk: a copy of /etc, and the host's directories of /var/lib and /var/log without what is in them."""
+        """The node's disk: a copy of /etc, and the host's directories of /var/lib and /var/log without what is in
+        them."""
         os.makedirs(self.directory)
         shutil.copytree("/etc", f"{self.directory}/etc", symlinks=True, ignore_dangling_symlinks=True)
         for place, name in (("/var/lib", "lib"), ("/var/log", "log")):

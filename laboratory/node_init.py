@@ -1,8 +1,10 @@
-"""Process 1 of a node: makes the node's own world, starts what the node boots with, and reaps orphans until it is killed.
+"""Process 1 of a node: makes the node's own world, starts what the node boots with, and reaps orphans until it is
+killed.
 
-Started by the keeper as `node_init.py SPEC` (JSON, see `machine.Machine.spec`). The first process makes the namespaces and
-waits; its child is the node. Standard output: `child PID` (as the keeper counts), `built PID` (as the host counts) when the
-world is made; on `go` the interfaces, which the keeper has moved in, are configured; then `ready`.
+Started by the keeper as `node_init.py SPEC` (JSON, see `machine.Machine.spec`). The first process makes the
+namespaces and waits; its child is the node. Standard output: `child PID` (as the keeper counts), `built PID` (as the
+host counts) when the world is made; on `go` the interfaces, which the keeper has moved in, are configured; then
+`ready`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ def main() -> int:
     with open(sys.argv[1]) as file:
         spec = json.load(file)
     kernel.die_with_parent()
-    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWNET | kernel.CLONE_NEWPID)
+    kernel.unshare(
+        kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWNET | kernel.CLONE_NEWPID
+    )
     child = os.fork()
     if child:
         print(f"child {child}", flush=True)
@@ -114,7 +118,8 @@ def mount_sbin(added: dict[str, str]) -> None:
 
 
 def mount_dev(devices: dict[str, str], open_files: dict[str, int]) -> None:
-    """A private /dev: no watchdog, no disk of the host; shared memory and terminals of its own; serial devices bound in."""
+    """A private /dev: no watchdog, no disk of the host; shared memory and terminals of its own; serial devices bound
+    in."""
     os.makedirs("/run/dev")
     kernel.mount("tmpfs", "/run/dev", "tmpfs", data="mode=755")
     for name in DEVICES:

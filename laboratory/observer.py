@@ -1,8 +1,9 @@
 """Inside a node: who holds the watched addresses, by netlink events and by looking every 10 ms.
 
-`observer.py FILE ADDRESS...`; appends lines `BOOTTIME_NS up|down|seen|gone|gap ADDRESS`, one write each, so that nothing is
-lost when the node's power is cut. `up` and `down` are the kernel's events, `seen` and `gone` what a look found changed (they
-repeat an event unless one was missed), `gap` a pause of the observer itself longer than 50 ms, with its length.
+`observer.py FILE ADDRESS...`; appends lines `BOOTTIME_NS up|down|seen|gone|gap ADDRESS`, one write each, so that
+nothing is lost when the node's power is cut. `up` and `down` are the kernel's events, `seen` and `gone` what a look
+found changed (they repeat an event unless one was missed), `gap` a pause of the observer itself longer than 50 ms,
+with its length.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def messages(data: bytes) -> Iterator[tuple[int, str]]:
 
 
 def look(query: socket.socket) -> set[str]:
-    query.send(struct.pack("=IHHIIBBBBI", 24, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0, socket.AF_INET, 0, 0, 0, 0))
+    query.send(
+        struct.pack("=IHHIIBBBBI", 24, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0, socket.AF_INET, 0, 0, 0, 0)
+    )
     found: set[str] = set()
     while True:
         for kind, address in messages(query.recv(65536)):

@@ -1,8 +1,9 @@
-"""The power switch that fence agents talk to: it really cuts a node's power, and confirms only when nothing of it is left.
+"""The power switch that fence agents talk to: it really cuts a node's power, and confirms only when nothing of it is
+left.
 
-One Unix socket for each node (bound into it at /run/laboratory/power), so that the switch knows who asks and can be made
-unreachable for one node. A request is a line `ACTION [PLUG]`, the answer lines: `ok`, `on`, `off`, names, or `error TEXT`.
-Modes of a plug, for tests: ok, fail (says no), hang (no answer), lie (says ok, does nothing).
+One Unix socket for each node (bound into it at /run/laboratory/power), so that the switch knows who asks and can be
+made unreachable for one node. A request is a line `ACTION [PLUG]`, the answer lines: `ok`, `on`, `off`, names, or
+`error TEXT`. Modes of a plug, for tests: ok, fail (says no), hang (no answer), lie (says ok, does nothing).
 """
 
 from __future__ import annotations

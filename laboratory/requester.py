@@ -1,8 +1,9 @@
 """The client outside: asks for a page over and over, and writes down when it got an answer and from whom.
 
-`requester.py FILE ADDRESS PORT PATH EVERY_MS`, started by the keeper (protocol of `node_init`). A new attempt begins every
-EVERY_MS, whatever became of the former ones, so that the first answer after an outage is noticed within that step; an attempt
-is given up after 300 ms. Lines: `BEGAN_NS ENDED_NS ok|BODY` or `BEGAN_NS ENDED_NS -|CAUSE` (BOOTTIME).
+`requester.py FILE ADDRESS PORT PATH EVERY_MS`, started by the keeper (protocol of `node_init`). A new attempt begins
+every EVERY_MS, whatever became of the former ones, so that the first answer after an outage is noticed within that
+step; an attempt is given up after 300 ms. Lines: `BEGAN_NS ENDED_NS ok|BODY` or `BEGAN_NS ENDED_NS -|CAUSE`
+(BOOTTIME).
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ def parse_requests(text: str) -> list[Request]:
             continue  # the line being written
         good = parts[2] == "ok"
         requests.append(
-            Request(began=int(parts[0]), ended=int(parts[1]), answer=rest if good else None, failure="" if good else rest)
+            Request(
+                began=int(parts[0]), ended=int(parts[1]), answer=rest if good else None, failure="" if good else rest
+            )
         )
     return sorted(requests, key=lambda request: request.ended)
 

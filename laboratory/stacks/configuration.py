@@ -1,4 +1,5 @@
-"""The cluster configurations of the demonstration, the cluster tests and the measurements, as CIB XML. The same for each stack."""
+"""The cluster configurations of the demonstration, the cluster tests and the measurements, as CIB XML. The same for
+each stack."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ def web_server_files() -> dict[str, tuple[str, int]]:
 
 
 def nvpairs(owner: str, values: Mapping[str, str]) -> str:
-    return "".join(f"<nvpair id={quoteattr(f'{owner}-{n}')} name={quoteattr(n)} value={quoteattr(v)}/>" for n, v in values.items())
+    return "".join(
+        f"<nvpair id={quoteattr(f'{owner}-{n}')} name={quoteattr(n)} value={quoteattr(v)}/>" for n, v in values.items()
+    )
 
 
 def primitive(
@@ -77,7 +80,9 @@ def power(nodes: Sequence[str]) -> str:
 
 
 def web_group() -> str:
-    address = primitive("address", "ocf:heartbeat:IPaddr2", {"ip": FLOATING, "cidr_netmask": "24"}, [("monitor", "10s", "20s")])
+    address = primitive(
+        "address", "ocf:heartbeat:IPaddr2", {"ip": FLOATING, "cidr_netmask": "24"}, [("monitor", "10s", "20s")]
+    )
     server = primitive(
         "server", "ocf:heartbeat:nginx", {"configfile": "/etc/nginx/nginx.conf", "httpd": "/usr/sbin/nginx"},
         [("monitor", "10s", "30s"), ("start", "0s", "40s"), ("stop", "0s", "60s")],
@@ -103,7 +108,9 @@ def web(nodes: Sequence[str], *, prefer: str | None = None) -> Configuration:
 
 
 def dummies(nodes: Sequence[str], count: int, interval: str = "10s") -> Configuration:
-    resources = [primitive(f"d{n}", "ocf:heartbeat:Dummy", None, [("monitor", interval, "20s")]) for n in range(1, count + 1)]
+    resources = [
+        primitive(f"d{n}", "ocf:heartbeat:Dummy", None, [("monitor", interval, "20s")]) for n in range(1, count + 1)
+    ]
     return Configuration(
         properties={"stonith-enabled": "true", "stonith-action": "off", "no-quorum-policy": "stop"},
         resources=(power(nodes), *resources),

@@ -39,10 +39,22 @@ class QuorateStack(Stack):
             lines += ["[[nodes]]", f'name = "{node}"', f"id = {number}"]
         for number, network in enumerate(heartbeat_networks):
             addresses = ", ".join(f'{node} = "{empty.address(node, network)}"' for node in nodes)
-            lines += ["[[links]]", f'name = "{network}"', 'kind = "udp"', f"port = {5405 + number}", f"addresses = {{ {addresses} }}"]
+            lines += [
+                "[[links]]",
+                f'name = "{network}"',
+                'kind = "udp"',
+                f"port = {5405 + number}",
+                f"addresses = {{ {addresses} }}",
+            ]
         for cable in cables:
             devices = ", ".join(f'{node} = "{path}"' for node, path in cable.ends.items())
-            lines += ["[[links]]", f'name = "{cable.name}"', 'kind = "serial"', "baud = 115200", f"devices = {{ {devices} }}"]
+            lines += [
+                "[[links]]",
+                f'name = "{cable.name}"',
+                'kind = "serial"',
+                "baud = 115200",
+                f"devices = {{ {devices} }}",
+            ]
         commands = sorted(os.listdir(f"{ROOT}/scripts"))
         environment = {
             "PATH": f"{BIN}:{PATH}",

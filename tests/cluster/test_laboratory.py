@@ -1,4 +1,5 @@
-"""The laboratory's own tests, with plain processes: power, links, cables, the client outside, the observers, cleaning up."""
+"""The laboratory's own tests, with plain processes: power, links, cables, the client outside, the observers, cleaning
+up."""
 
 from __future__ import annotations
 
@@ -45,8 +46,13 @@ def lab() -> Iterator[Laboratory]:
 
 
 def test_a_node_is_a_machine_of_its_own(lab: Laboratory) -> None:
-    script = "hostname; cat /etc/quorate-test/name; stat -c %a /etc/quorate-test/name; ls /sys/class/net | xargs; ls /dev/watchdog* 2>/dev/null"
-    assert lab.run("n1", ["sh", "-c", script], check=False).stdout.split("\n")[:4] == ["n1", "n1", "600", "eth0 eth1 lo"]
+    script = "hostname; cd /etc/quorate-test; cat name; stat -c %a name; ls /sys/class/net | xargs; ls /dev/watchdog*"
+    assert lab.run("n1", ["sh", "-c", script], check=False).stdout.split("\n")[:4] == [
+        "n1",
+        "n1",
+        "600",
+        "eth0 eth1 lo",
+    ]
     ids = {lab.run(node, ["cat", "/proc/sys/kernel/random/boot_id"]).stdout for node in lab.plan.nodes}
     assert len(ids) == 3
     lab.run("n1", ["sh", "-c", "echo mine > /tmp/mine; echo kept > /var/lib/kept"])

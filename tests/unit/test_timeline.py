@@ -6,7 +6,9 @@ from laboratory.timeline import Holding, holdings, longest_outage, overlaps, par
 
 
 def test_the_longest_outage_lies_between_two_good_answers() -> None:
-    requests = parse_requests("1 2 ok|n1\n3 4 ok|n1\n5 9 -|timeout\n8 10 -|ECONNREFUSED\n11 14 ok|n2\n15 16 ok|n2\n17 1")
+    requests = parse_requests(
+        "1 2 ok|n1\n3 4 ok|n1\n5 9 -|timeout\n8 10 -|ECONNREFUSED\n11 14 ok|n2\n15 16 ok|n2\n17 1"
+    )
     outage = longest_outage(requests, since=3)
     assert outage is not None
     assert (outage.last_good.answer, outage.first_good.answer, outage.duration_ns) == ("n1", "n2", 10)
