@@ -183,6 +183,17 @@ def test_a_node_that_is_back_before_anything_was_done_is_not_shot() -> None:
     assert result.void and "not touched" in result.reason
 
 
+def test_a_node_that_is_back_after_a_failed_try_is_not_tried_again() -> None:
+    bench = bench_with(device("f", pcmk_host_list="n3", pcmk_reboot_retries="5"))
+    lost(bench)
+    want(bench)
+    bench.presence(n3="online")
+    bench.situation()
+    bench.agent_exits(rc=1)
+    assert len(bench.agents()) == 1
+    assert results(bench)[0].void
+
+
 def test_a_member_that_must_be_fenced_is() -> None:
     """A stop has failed there: that it is a member is no reason to spare it."""
     bench = bench_with(device("f", pcmk_host_list="n3", pcmk_delay_base="3s"))

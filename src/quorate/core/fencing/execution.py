@@ -52,7 +52,7 @@ class Job:
     waits_for: set[str] = field(default_factory=set)  # agents whose metadata is awaited
     held: bool = False  # between views
     was_absent: bool = False  # the target, when this began
-    acted: bool = False  # an agent has done more than ask
+    acted: bool = False  # an agent has done something to the target
     told: bool = False  # the result is in the log or on its way; what follows (`on` after `off`) is a courtesy
     reasons: list[str] = field(default_factory=list)
 
@@ -267,7 +267,6 @@ class Execution:
         record = state.nodes.get(job.request.target)
         parameters = device.agent_parameters(facts, action, target, record.id if record is not None else 0)
         job.runs += 1
-        job.acted = job.acted or job.check is None
         job.agent_key = f"fence:{job.request.id}:{job.runs}"
         job.agent_began = now
         self._effects.append(
@@ -283,6 +282,7 @@ class Execution:
     def _stepped(self, job: Job, event: ev.AgentExited, now: int, state: ReplicatedState) -> None:
         step = job.steps[job.step]
         if event.rc == 0 and not event.timed_out and not event.alive:
+            job.acted = True
             self._report("info", "fencing-step", job, device=step.device.id, step=step.action)
             self._step_done(job, now, state)
             return
