@@ -43,6 +43,7 @@ class Plan:
     kinds: tuple[str, ...]
     two_node: bool
     policy: str
+    token_ms: int = 1000
 
 
 @dataclass(slots=True)
@@ -117,6 +118,7 @@ class SimulatedCluster:
         peers = tuple((NodeId(m.id), m.name) for m in machines.values() if m.name != name)
         return EngineConfiguration(
             cluster="simulated",
+            token_ms=self.plan.token_ms,
             node=NodeId(machines[name].id),
             nodes=tuple(NodeConfiguration(id=NodeId(m.id), name=m.name) for m in machines.values()),
             links=tuple(
@@ -339,7 +341,7 @@ class SimulatedCluster:
         self.in_trouble = True
         end = self.world.now + self.plan.trouble_ns
         while self.world.now < end:
-            pause = int(self._luck.expovariate(1 / 2.5) * SECOND)
+            pause = int(self._luck.expovariate(1 / 1.5) * SECOND)
             self.world.run_until(min(end, self.world.now + pause))
             if self._luck.random() < 0.4:
                 self.ask_change(self._luck.choice(sorted(self.nodes)))
@@ -424,6 +426,9 @@ class SimulatedCluster:
         dc = managers[next(iter(dcs)) or ""]
         if not dc.controller.is_idle:
             return f"the DC {dc.situation.dc} is in {dc.controller.state_name}"
+        for fence in dc.state.fences.values():
+            if fence.is_open:
+                return f"the fencing of {fence.request.target} is under way"
         for resource, wanted in self.configuration.wanted.items():
             owners = self.ground.owners(resource)
             if len(owners) != wanted:
