@@ -26,14 +26,15 @@ SIZES = (2, 3, 5)
 
 
 def plan_for(
-    seed: int, sizes: Sequence[int] = SIZES, kinds: Sequence[str] = tuple(FAULTS), trouble_s: int = 120
+    seed: int, sizes: Sequence[int] = SIZES, kinds: Sequence[str] = tuple(FAULTS), trouble_s: int = 70
 ) -> Plan:
     """The plan of a seed: a function of the seed and the options alone."""
     luck = random.Random(f"plan/{seed}")
     size = luck.choice(tuple(sizes))
     subset = [kind for kind in kinds if luck.random() < 0.6] or [luck.choice(tuple(kinds))]
     policy = luck.choice(("stop", "stop", "freeze", "suicide")) if size > 2 else luck.choice(("stop", "freeze"))
-    return Plan(size=size, trouble_ns=trouble_s * SECOND, kinds=tuple(subset), two_node=size == 2, policy=policy)
+    token_ms = luck.choice((1000, 2000, 3000))
+    return Plan(token_ms=token_ms, size=size, trouble_ns=trouble_s * SECOND, kinds=tuple(subset), two_node=size == 2, policy=policy)
 
 
 def run_seed(

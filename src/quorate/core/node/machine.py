@@ -77,6 +77,7 @@ class Manager:
         self._policy_at: tuple[int, int] = (-1, -1)
         self._policy = "stop"
         self._told_quorate = False
+        self._situation_seen: tuple[int, tuple[int, int]] = (-1, (-1, -1))
         self._facts = b""
         self._incarnation = 0
         self._boot_id = ""
@@ -386,12 +387,15 @@ class Manager:
             incarnation=incarnation,
         )
 
+    def _policy_key(self) -> tuple[int, int]:
+        """Changes with the configuration (the document may be another one after a snapshot: the replica counts that)."""
+        return (self._replica.changes if self.replication is not None else 0, self.state.cib.configuration_changes)
+
     def _effective_policy(self) -> str:
-        cib = self.state.cib
-        at = (id(cib), cib.configuration_changes)
+        at = self._policy_key()
         if at != self._policy_at:
             self._policy_at = at
-            self._policy = get_option(cib, "no-quorum-policy") or "stop"
+            self._policy = get_option(self.state.cib, "no-quorum-policy") or "stop"
             if self._policy == "fence":
                 self._policy = "suicide"
         return self._policy
@@ -438,8 +442,13 @@ class Manager:
         """Queue the new situation if it is one; also what hangs on it."""
         if self.replication is None:
             return False
-        situation = self._situation_now()
         before = self.situation
+        seen = (self._replica.changes, self._policy_key())
+        if seen == self._situation_seen:
+            situation = before
+        else:
+            self._situation_seen = seen
+            situation = self._situation_now()
         if situation == before:
             self._log(self.requests.settle(now))
             return bool(self._inner)

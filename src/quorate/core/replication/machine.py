@@ -137,6 +137,7 @@ class Replication:
         self._journal_bytes = 0  # since the last generation
         self._check: tuple[int, str] = (0, "")
         self._out: list[Output] = []
+        self.changes = 0  # grows whenever members, presences, the phase or the DC may have changed
 
     # ---- what others ask ------------------------------------------------------------------------------------------
 
@@ -228,6 +229,7 @@ class Replication:
 
     def _view_changed(self, view: group.View, now: int) -> None:
         self._abandon_view()
+        self.changes += 1
         self.view = view
         self.phase = Phase.HELLO
         if self.identity.node_id not in view.members:
@@ -265,6 +267,7 @@ class Replication:
 
     def _abandon_view(self) -> None:
         """What was not committed in the old view is void; the entries' submitters derive them anew."""
+        self.changes += 1
         if any(slot.config for slot in self._slots.values()):
             self.dirty = True
         lost = [message for message in self._sent.values() if isinstance(message, entries.ENTRY_TYPES)]
@@ -527,6 +530,7 @@ class Replication:
 
     def _start_from(self, state: ReplicatedState) -> None:
         assert self.view is not None and self._plan is not None
+        self.changes += 1
         establish(state, self._plan, self.view, self._inflated_hellos(), self.identity.nodes)
         self.has_state = True
         self.promised = self.epoch
@@ -574,6 +578,7 @@ class Replication:
 
     def _mark_synced(self, name: str) -> None:
         hello = self._hellos[name]
+        self.changes += 1
         assert self._plan is not None and self.view is not None
         self._synced[name] = hello
         record = self.state.record(name)
@@ -647,6 +652,8 @@ class Replication:
             self._slots[index] = _Slot(entry, mine, outcome.config, forced)
             if outcome.config and isinstance(entry, entries.Change):
                 self._journal(index, entry)
+            if isinstance(entry, _MOVES_NODES):
+                self.changes += 1
             self._out.append(
                 ev.Applied(entry=entry, view_index=index, mine=mine, rc=outcome.rc, message=outcome.message)
             )
@@ -755,6 +762,13 @@ class Replication:
         return out
 
 
+_MOVES_NODES = (
+    entries.FenceResult,
+    entries.ManagerLapsed,
+    entries.PeerLapsed,
+    entries.ShutdownDone,
+    entries.NodeRemoved,
+)
 _NEEDS_ACK = (
     entries.Change,
     entries.ActionRequest,
