@@ -457,6 +457,17 @@ def test_stop_all_with_nothing_active_says_so() -> None:
     assert codes == ["stopping-all", "all-stopped"]
 
 
+@pytest.mark.parametrize(("rc", "how"), [(0, "left"), (1, "exit")])
+def test_what_comes_after_stop_all(rc: int, how: str) -> None:
+    bench = Bench()
+    bench.done(request())
+    run = only(bench.executor.stop_all(bench.now), fx.RunAgent)
+    left, stay = (fx.StopNode(how=how, cause="test") for how in ("left", "exit"))
+    assert bench.executor.stop_all(bench.now, then=[left], otherwise=[stay]) == []
+    assert only(bench.exit(run, rc), fx.StopNode).how == how
+    assert only(Bench().executor.stop_all(0, then=[left]), fx.StopNode) == left
+
+
 def test_starts_are_refused_while_all_is_stopped() -> None:
     bench = Bench()
     bench.done(request())

@@ -11,6 +11,7 @@ changes.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from typing import Union
 
 from quorate.core import effects as fx
@@ -59,6 +60,7 @@ class Executor:
         self._lacking: dict[str, int] = {}  # agents whose metadata was not to be had: since when
         self._withheld: dict[str, list[results.Ended]] = {}  # results that wait for their agent's metadata
         self._stopping: list[Name] | None = None
+        self._afterwards: tuple[tuple[fx.Effect, ...], tuple[fx.Effect, ...]] = ((), ())
         self._calls = 0
         self._run_number = 0
         self._wall = (0, 0)  # wall seconds and BOOTTIME when they were told
@@ -114,10 +116,15 @@ class Executor:
         """`stop_all` is under way."""
         return self._stopping is not None
 
-    def stop_all(self, now: int) -> list[fx.Effect]:
-        """Stop whatever is active, the youngest first, one after the other; nothing else begins any more.
+    def stop_all(
+        self, now: int, then: Sequence[fx.Effect] = (), otherwise: Sequence[fx.Effect] = ()
+    ) -> list[fx.Effect]:
+        """Stop whatever is active, the youngest first, one after the other; nothing else begins meanwhile.
 
-        Ends with the report "all-stopped", or "stop-all-failed" naming what did not stop."""
+        Ends with the report "all-stopped" and the effects `then`, or with "stop-all-failed", which names what did not
+        stop, and `otherwise`. While it is under way a further call only replaces these effects."""
+        if then or otherwise or self._stopping is None:
+            self._afterwards = (tuple(then), tuple(otherwise))
         if self._stopping is None:
             self._stopping = []
             for instance in self._instances.values():
@@ -543,6 +550,7 @@ class Executor:
                 self._report("critical", "stop-all-failed", resources=" ".join(failed))
             else:
                 self._report("notice", "all-stopped")
+            self._effects.extend(self._afterwards[1 if failed else 0])
             self._stopping = None
             return
         name = waiting[0]
