@@ -6,7 +6,8 @@ from quorate.model.cib import operation_digest, parameters_digest, restart_diges
 
 IPMI = {
     "action": "reboot", "ipaddr": "172.16.0.1", "ipport": "6230", "lanplus": "true", "login": "admin",
-    "passwd": "password", "pcmk_host_list": "controller-1", "privlvl": "administrator", "CRM_meta_timeout": "20000", "CRM_meta_on_node": "x",
+    "passwd": "password", "pcmk_host_list": "controller-1", "privlvl": "administrator",
+    "CRM_meta_timeout": "20000", "CRM_meta_on_node": "x",
     "crm_feature_set": "3.0.12",
 }  # fmt: skip
 

@@ -33,6 +33,7 @@ from .document import (
 from .edit import Edit, element_path
 from .outcome import Outcome, failure
 from .patchset import patch_edit, reconcile
+from .upgrade import upgrade
 
 INFINITY = 1_000_000
 KINDS = ("create", "modify", "replace", "delete", "delete-all", "patch", "bump", "erase", "upgrade")
@@ -509,7 +510,6 @@ def _erase(edit: Edit, operation: Operation) -> None:
 
 
 def _upgrade(edit: Edit, operation: Operation) -> None:
-    from .upgrade import upgrade  # late: it needs Edit's users only when asked
 
     upgrade(edit)
 
