@@ -318,8 +318,9 @@ class Manager:
         self.leaving = True
         self._log(self.attributes.flush())
         if self._replica.view is None:
-            self._log(self.executor.stop_all(now))
-            self._effects.append(fx.StopNode(how="left", cause="asked to stop; this node is in no view"))
+            left = fx.StopNode(how="left", cause="asked to stop; this node is in no view")
+            stays = fx.StopNode(how="exit", cause="asked to stop; this node is in no view and not all could be stopped")
+            self._log(self.executor.stop_all(now, then=(left,), otherwise=(stays,)))
             return
         self._log([fx.Log(entry=entries.ShutdownAsked(node=self.configuration.node, at=self.wall))])
 
