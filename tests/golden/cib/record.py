@@ -4,6 +4,8 @@ Each case starts from one of the documents in STARTS and runs its operations one
 (CIB_file). For each the exit code and the document afterwards are kept in cibadmin.json.
 """
 
+# ruff: noqa: E501 (the cases are data)
+
 from __future__ import annotations
 
 import json

@@ -69,6 +69,13 @@ def test_a_pair_stays_where_it_is() -> None:
     assert get_option(cib, "a") == "2"
 
 
+def test_an_option_is_found_under_every_name() -> None:
+    cib = Cib.parse(TEXT)
+    apply(cib, set_pair(cib, cluster_options_place(), "fencing-enabled", "false"))
+    assert get_option(cib, "stonith-enabled") == get_option(cib, "fencing-enabled") == "false"
+    assert get_option(cib, "no-quorum-policy") is None
+
+
 def test_several_pairs_of_one_name_need_an_id() -> None:
     cib = Cib.parse(TEXT)
     for set_id in ("x", "y"):

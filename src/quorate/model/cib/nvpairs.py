@@ -11,6 +11,7 @@ import re
 import msgspec
 from lxml import etree
 
+from quorate.model.options import CLUSTER
 from quorate.model.reports import ExitCode, Place, Report
 
 from .document import Cib, CibError, Element
@@ -75,9 +76,19 @@ def resource_place(cib: Cib, resource: str, set_tag: str) -> PairPlace:
 
 
 def get_option(cib: Cib, name: str) -> str | None:
-    """A cluster option as written under this very name (aliases and defaults: `model.options.cluster_option`)."""
+    """A cluster option's text under any of its names, as written; None when it is not set.
+
+    Typed, with the default: `model.options.cluster_option`.
+    """
     section = cib.section("crm_config")
-    return None if section is None else pair_value(ordered_sets(section, "cluster_property_set", BOOTSTRAP), name)
+    if section is None:
+        return None
+    sets = ordered_sets(section, "cluster_property_set", BOOTSTRAP)
+    option = CLUSTER.get(name)
+    for each in (name,) if option is None else option.names:
+        if (value := pair_value(sets, each)) is not None:
+            return value
+    return None
 
 
 def ordered_sets(holder: Element, set_tag: str, first: str | None = None) -> list[Element]:
