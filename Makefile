@@ -26,8 +26,8 @@ help:
 .venv/.ready: pyproject.toml requirements-dev.lock $(wildcard scripts scripts/* agents/*/*)
 	@test -n "$(PYTHON3)" || { echo "quorate needs Python 3.11 or later: install it (Debian, Ubuntu: apt-get install python3 python3-venv) or name it with PYTHON3=..." >&2; exit 1; }
 	@test -x $(PYTHON) && $(PYTHON) -m pip --version >/dev/null 2>&1 || sh laboratory/environment.sh $(PYTHON3) .venv
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check -r requirements-dev.lock
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 packages:
