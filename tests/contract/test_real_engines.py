@@ -7,6 +7,8 @@ import pty
 import select
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,6 +159,15 @@ def test_what_cannot_start_says_so_in_a_sentence(tmp_path: Path, fault: str, sen
         node.start()
         assert node.process is not None and node.process.wait(10) == 78
         assert sentence in node.said() and "Traceback" not in node.said()
+
+
+@pytest.mark.namespaces
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_an_address_that_vanishes_is_a_fault_of_its_link_and_heals(tmp_path: Path) -> None:
+    program = Path(__file__).with_name("vanishing_address.py")
+    command = ["unshare", "--net", sys.executable, str(program), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 class Cable:

@@ -108,6 +108,23 @@ def test_three_nodes_come_up_and_any_process_may_be_killed(nodes: list[WholeNode
     assert "Traceback" not in victim.node.said()
 
 
+def test_nodes_leave_cleanly_by_command_and_by_signal(nodes: list[WholeNode]) -> None:
+    for node in nodes:
+        node.start()
+    until(lambda: is_whole(nodes), nodes)
+    command = [sys.executable, "-m", "quorate.command", "stop", "--config", str(nodes[2].node.config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert nodes[2].process is not None and nodes[2].process.wait(5) == 0
+    first = nodes[0].status()
+    assert first is not None and first.quorate and first.fences == ()
+    assert nodes[1].process is not None
+    nodes[1].process.send_signal(signal.SIGTERM)
+    assert nodes[1].process.wait(20) == 0
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1 and "nobody answers" in done.stderr
+
+
 def test_a_guardian_that_is_killed_takes_its_node_along(nodes: list[WholeNode]) -> None:
     node = nodes[0]
     node.start()
