@@ -1,6 +1,7 @@
 """A manager of one's own on a Unix socket: the protocol of model/protocol.py over a CIB in memory, for the tools' tests.
 
-`drop_next`: the next change is made but the connection closes before its answer (a lost answer).
+`drop_next`: the next change is made but the connection closes before its answer (a lost answer); with `forget_next` its
+fate is forgotten too.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class FakeManager:
         self.asked: list[protocol.Request] = []
         self.fates: dict[str, protocol.Reply] = {}
         self.drop_next = False
+        self.forget_next = False
         self.refuse: dict[str, protocol.Reply] = {}  # request's tag -> answer
         self.fences: tuple[protocol.FenceRecord, ...] = ()
         self.banners: tuple[str, ...] = ()
@@ -76,6 +78,9 @@ class FakeManager:
                     answer = self._answer(request)
                     if self.drop_next and hasattr(request, "request") and not isinstance(request, protocol.Fate):
                         self.drop_next = False
+                        if self.forget_next:
+                            self.forget_next = False
+                            self.fates.clear()
                         return
                 body = protocol.encode(answer)
                 connection.sendall(HEADER.pack(len(body)) + body)

@@ -76,7 +76,7 @@ def _active(call: Invocation, kind: str) -> int:
     elif kind == "display":
         call.out.write(_load(path, name).serialize(pretty=True).decode())
     elif kind == "diff":
-        found = parse_fragment(diff(_live(call).cib(), _load(path, name)))
+        found = parse_fragment(diff(Cib.parse(_live_cib(call).encode()), _load(path, name)))
         if found.find("change") is not None:
             call.out.write(serialize(found))
             return Exit.ERROR
@@ -104,6 +104,14 @@ def _live(call: Invocation) -> Backend:
     return open_backend(plain)
 
 
+def _live_cib(call: Invocation) -> str:
+    backend = _live(call)
+    try:
+        return cib_commands.read(backend)
+    finally:
+        backend.close()
+
+
 def _create(call: Invocation, parsed: Parsed, kind: str, name: str, path: str) -> int:
     exists = os.path.exists(path)
     if exists and "force" not in parsed and kind != "reset":
@@ -112,7 +120,7 @@ def _create(call: Invocation, parsed: Parsed, kind: str, name: str, path: str) -
     if not exists and kind == "reset":
         raise CommandFailed(Exit.NOSUCH, f"Could not access shadow instance '{name}': {path} does not exist")
     text = cib_commands.empty(parsed.get("validate-with")) if kind == "create-empty" else (
-        cib_commands.read(_live(call)))
+        _live_cib(call))
     os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
