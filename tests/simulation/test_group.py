@@ -11,7 +11,7 @@ import pytest
 from quorate.model import group
 from quorate.model.ids import MILLISECOND, SECOND
 from quorate.simulation.group import GroupCluster, run_group
-from quorate.simulation.mutants_group import MUTANTS, GroupMutant, catch
+from quorate.simulation.mutants_group import MUTANTS, GroupMutant, hunt
 
 SEEDS = int(os.environ.get("QUORATE_GROUP_SEEDS", "6"))
 
@@ -26,7 +26,7 @@ def test_invariants_hold(seed: int, nodes: int) -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_planted_bug_is_caught(mutant: GroupMutant) -> None:
-    assert catch(mutant) is not None, f"{mutant.name}: {mutant.bug}: no checker bites"
+    assert hunt(mutant) is not None, f"{mutant.name}: {mutant.bug}: no checker bites"
 
 
 def test_the_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:

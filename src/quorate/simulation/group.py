@@ -383,11 +383,11 @@ class _Faults:
         "flood",
     )
 
-    def __init__(self, cluster: GroupCluster) -> None:
+    def __init__(self, cluster: GroupCluster, kinds: tuple[str, ...] = ()) -> None:
         self.cluster = cluster
         self.random: random.Random = cluster.world.stream("faults")
-        kinds = [kind for kind in self.KINDS if self.random.random() < 0.5]
-        self.kinds = kinds or ["crash"]
+        drawn = tuple(kind for kind in self.KINDS if self.random.random() < 0.5)
+        self.kinds = kinds or drawn or ("crash",)
         self.gap_tokens = self.random.choice((0.2, 0.7, 2.0))
         self.counts: dict[str, int] = {}
         self.until = 0
@@ -518,8 +518,11 @@ def convergence_bound_seconds(cluster: GroupCluster) -> float:
     return (proving + 16 * cluster.token_ns) / SECOND
 
 
-def run_group(seed: int, nodes: int, make_engine: EngineFactory = HeartbeatEngine) -> GroupRun:
-    """One run: start in disorder, faults for some tokens, healing, convergence, silence."""
+def run_group(
+    seed: int, nodes: int, make_engine: EngineFactory = HeartbeatEngine, kinds: tuple[str, ...] = ()
+) -> GroupRun:
+    """One run: start in disorder, faults for some tokens, healing, convergence, silence. `kinds` instead of those that
+    the seed would draw."""
     draw = random.Random(f"{seed}/run")
     token_ms = draw.choice((200, 1000))
     links = (
@@ -530,7 +533,7 @@ def run_group(seed: int, nodes: int, make_engine: EngineFactory = HeartbeatEngin
     cluster = GroupCluster(f"group/{nodes}/{seed}", nodes, token_ms=token_ms, links=links, make_engine=make_engine)
     result = GroupRun(seed=seed, nodes=nodes)
     world = cluster.world
-    faults = _Faults(cluster)
+    faults = _Faults(cluster, kinds)
     try:
         for node in cluster.nodes:
             world.at(int(draw.uniform(0, 1.5) * cluster.token_ns), lambda node=node: faults._revive(node))  # type: ignore[misc]

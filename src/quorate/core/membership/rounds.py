@@ -88,6 +88,7 @@ class ViewChanges:
         self._run = run
         self._started_at = now
         self.counter = self._stored = counter_floor
+        self._reserve_counter(COUNTERS_RESERVED // 2)
 
     def saw_counter(self, counter: int) -> None:
         self.counter = max(self.counter, counter)
@@ -96,6 +97,7 @@ class ViewChanges:
 
     def consider(self, now: int) -> None:
         """Looks whether a view change is due and whether it is this node's to propose."""
+        self._reserve_counter(COUNTERS_RESERVED // 2)
         self._neighbourhood.forgive(now)
         wanted = self._neighbourhood.wanted(self._conversation.key, self.wants_reform)
         if wanted != self._wanted:
@@ -322,8 +324,9 @@ class ViewChanges:
         self._conversation.confirm()
         self._outbox.report("view", view=view.id, nodes=view.nodes)
 
-    def _reserve_counter(self) -> None:
-        if self.counter > self._stored:
+    def _reserve_counter(self, margin: int = 0) -> None:
+        """What a view uses is stored before; `margin` does it early, so that no view change waits for a disk."""
+        if self.counter + margin > self._stored:
             self._stored = self.counter + COUNTERS_RESERVED
             self._outbox.store_counter(self._stored)
 

@@ -101,8 +101,8 @@ class Outbox:
         is_large = bool(self._paced) and wire.sealed_bytes(packet) > SLOW_CONTROL_BYTES
         for peer in peers:
             spare_slow = is_large and not self._detector.is_slow(peer)
-            for name, link in self._detector.peers[peer].links.items():
-                if not (spare_slow and link.link.is_slow):
+            for name, way in self._detector.peers[peer].links.items():
+                if not (spare_slow and way.link.is_slow):
                     by_link.setdefault(name, []).append(peer)
         for link, reached in by_link.items():
             self.send(link, tuple(reached), packet, Priority.CONTROL)
