@@ -63,7 +63,7 @@ fuzz: .venv/.ready
 	@$(BIN)/pytest -n $(PARALLEL) --hypothesis-profile fuzz tests/property
 
 docs: .venv/.ready
-	@$(PYTHON) -m docs
+	@$(PYTHON) -m quorate.model.options > docs/reference/options.md
 
 # From what pyproject.toml allows to exact versions: a fresh environment, newest allowed, frozen.
 lock:
