@@ -45,6 +45,7 @@ UNMIGRATABLE_THEN_BLOCKS: Final = 0x8000
 MIN_RUNNABLE_FIRST: Final = 0x10000
 THEN_CANCELS_FIRST: Final = 0x20000
 SERIALIZE: Final = 0x40000
+IF_FIRST_UNMIGRATABLE: Final = 0x80000
 
 COMPLETION: Final = {"start": "running", "stop": "stopped", "promote": "promoted", "demote": "demoted"}
 

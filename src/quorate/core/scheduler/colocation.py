@@ -9,7 +9,8 @@ from .attributes import resolve
 from .configuration import parse_role
 from .locations import expand_reference, find_resource
 from .options import parse_boolean
-from .ordering_constraints import set_resources
+from .actions import IF_REQUIRED_ON_SAME_NODE
+from .ordering_constraints import order_tasks, set_resources
 from .reasons import Cause, Reason
 from .scores import INFINITY, add_scores, parse_score
 from .working_set import Kind, Node, Resource, Role, WorkingSet
@@ -67,6 +68,22 @@ def add_colocation(
     ws.colocations.append(constraint)
     dependent.this_with.append(constraint)
     primary.with_this.append(constraint)
+    if score <= -INFINITY:
+        _keep_apart(ws, dependent, constraint.dependent_role, primary, constraint.primary_role)
+        _keep_apart(ws, primary, constraint.primary_role, dependent, constraint.dependent_role)
+
+
+def _keep_apart(ws: WorkingSet, first: Resource, first_role: Role, then: Resource, then_role: Role) -> None:
+    """What must never share a node leaves it before the other comes."""
+    leaving = ["demote"] if first_role is Role.PROMOTED else ["stop"]
+    if first_role is Role.UNPROMOTED:
+        leaving.append("promote")
+    coming = ["promote"] if then_role is Role.PROMOTED else ["start"]
+    if then_role is Role.UNPROMOTED:
+        coming.append("demote")
+    for one in leaving:
+        for two in coming:
+            order_tasks(ws, first, one, then, two, IF_REQUIRED_ON_SAME_NODE)
 
 
 # ---- unpacking --------------------------------------------------------------------------------------------------

@@ -327,7 +327,7 @@ def unpack_resource(
     if expanded is None:
         return None
     identifier = base_id if number is None else f"{base_id}:{number}"
-    rsc = Resource(len(ws.all_resources), kind, identifier, base_id if number is not None else identifier, expanded)
+    rsc = Resource(len(ws.all_resources), kind, identifier, identifier, expanded)
     rsc.parent = parent
     rsc.number = -1 if number is None else number
     rsc.removed = removed

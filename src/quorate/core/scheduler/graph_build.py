@@ -7,9 +7,9 @@ from quorate.model import graph as model
 from .actions import (
     ADDED,
     ALWAYS_IN_GRAPH,
+    IF_FIRST_UNMIGRATABLE,
     IF_ON_SAME_NODE_OR_TARGET,
     IF_REQUIRED_ON_SAME_NODE,
-    MIGRATABLE,
     MIN_RUNNABLE_FIRST,
     ON_DC,
     OPTIONAL,
@@ -18,8 +18,13 @@ from .actions import (
     UNMIGRATABLE_THEN_BLOCKS,
     Action,
     Relation,
+    notify_key,
+    op_key,
 )
 from .configuration import parameters
+from .failcounts import strip_instance
+from .notifications import create_notifications
+from .variants import action_flags
 from .working_set import Kind, Node, Resource, WorkingSet
 
 _CLUSTER_TASKS = ("stonith", "do_shutdown", "lrm_delete", "clear_failcount", "maintenance_nodes", "probe_complete")
@@ -70,6 +75,15 @@ class _Builder:
                 self.add(action)
             for child in resources_in_graph_order(rsc):
                 self.add_resource(child)
+            return
+        if rsc.kind is Kind.CLONE:
+            for action in rsc.actions:
+                action_flags(rsc, action, None)
+            create_notifications(self.ws, rsc)
+            for child in rsc.children:
+                self.add_resource(child)
+            for action in reversed(rsc.actions):
+                self.add(action)
             return
         for action in reversed(rsc.actions):
             self.add(action)
@@ -130,7 +144,9 @@ class _Builder:
             return False
         if not first.flags & RUNNABLE and flags & MIN_RUNNABLE_FIRST:
             return False
-        if flags & UNMIGRATABLE_THEN_BLOCKS and first.flags & MIGRATABLE and not action.flags & MIGRATABLE and False:
+        if flags & UNMIGRATABLE_THEN_BLOCKS and not first.flags & RUNNABLE:
+            return False
+        if flags & IF_FIRST_UNMIGRATABLE and first.flags & RUNNABLE:
             return False
         if flags & IF_ON_SAME_NODE_OR_TARGET:
             if action.rsc is not None and action.task == "migrate_to":
@@ -175,8 +191,7 @@ class _Builder:
             key = self._key(action, rsc)
         router: str | None = None
         downed: tuple[str, ...] = ()
-        if kind is model.ActionKind.RESOURCE:
-            assert rsc is not None
+        if rsc is not None and rsc.kind is Kind.PRIMITIVE and kind is not model.ActionKind.PSEUDO:
             self._resource_attributes(action, rsc, attributes, meta)
             if node is not None:
                 attributes["CRM_meta_on_node"] = node.name
@@ -221,21 +236,19 @@ class _Builder:
         if rsc is None:
             return None
         if rsc.kind is Kind.PRIMITIVE and not rsc.unique:
-            from .failcounts import strip_instance
-
-            if rsc.removed or ":" not in rsc.history_id:
-                return strip_instance(rsc.id)
-            return rsc.history_id
+            return rsc.history_id if rsc.removed else strip_instance(rsc.id)
         return rsc.id
 
     def _key(self, action: Action, rsc: Resource) -> str:
-        """Anonymous instances are known by their history's name."""
-        if action.flags & PSEUDO and rsc.kind is not Kind.PRIMITIVE:
+        """Anonymous instances are known by the name that their history has."""
+        name = rsc.history_id
+        if name == rsc.id or rsc.kind is not Kind.PRIMITIVE:
             return action.key
-        name = self._xml_id(action, rsc)
-        if name is None or name == rsc.id or not action.key.startswith(rsc.id + "_"):
-            return action.key
-        return name + action.key[len(rsc.id):]
+        if action.task == "cancel":
+            return op_key(name, action.cancel_task or "monitor", int(action.meta.get("interval", "0")))
+        if action.task == "notify":
+            return notify_key(name, action.meta["notify_type"], action.meta["notify_operation"])
+        return op_key(name, action.task, int(action.meta.get("interval", "0")))
 
     def _resource_attributes(self, action: Action, rsc: Resource, attributes: dict[str, str], meta: dict[str, str]) -> None:
         cache_key = (rsc.index, action.node.index if action.node is not None and rsc.parameters_vary else -1)

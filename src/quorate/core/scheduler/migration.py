@@ -1,40 +1,32 @@
-"""Live migration: stop and start replaced by migrate_to and migrate_from."""
+"""Live migration: stop and start give way to migrate_to and migrate_from."""
 
 from __future__ import annotations
 
 from . import ordering_constraints as oc
 from .actions import (
-    FIRST_IMPLIES_THEN,
-    IF_ON_SAME_NODE_OR_TARGET,
+    IF_FIRST_UNMIGRATABLE,
     MIGRATABLE,
     MIGRATION_ABORT,
     ORDERED,
+    PSEUDO,
     UNMIGRATABLE_THEN_BLOCKS,
-    UNRUNNABLE_FIRST_BLOCKS,
     Action,
     new_action,
     op_key,
     start_action,
     stop_action,
 )
-from .working_set import Node, Resource, Role, WorkingSet
+from .working_set import Node, Resource, WorkingSet
 
 
 def can_migrate(ws: WorkingSet, rsc: Resource, current: Node) -> bool:
     if not rsc.migratable or not rsc.managed or rsc.failed or rsc.start_pending:
         return False
-    if current.unclean or rsc.assigned is None:
-        return False
-    target = rsc.assigned
-    if target.pending or not (target.online or target.is_guest) or current.shutdown and False:
-        return False
-    if not current.online:
-        return False
-    return rsc.next_role >= Role.STARTED
+    return not current.unclean and rsc.assigned is not None and not rsc.assigned.unclean
 
 
 def abort_dangling(ws: WorkingSet, rsc: Resource, node: Node) -> None:
-    """A migration that completed leaves its source to be stopped; the start is not done again for it."""
+    """A migration that completed leaves its source to be stopped; that stop starts nothing."""
     stop = stop_action(ws, rsc, node, False)
     stop.flags |= MIGRATION_ABORT
     if ws.remove_after_stop:
@@ -43,7 +35,7 @@ def abort_dangling(ws: WorkingSet, rsc: Resource, node: Node) -> None:
         schedule_cleanup(ws, rsc, node, False)
 
 
-def _meta(action: Action, source: Node, target: Node) -> None:
+def _describe(action: Action, source: Node, target: Node) -> None:
     action.meta["migrate_source"] = source.name
     action.meta["migrate_target"] = target.name
 
@@ -57,36 +49,18 @@ def create_migration(ws: WorkingSet, rsc: Resource, current: Node) -> None:
     if rsc.partial_target is None:
         migrate_to = new_action(ws, rsc, op_key(rsc.id, "migrate_to"), "migrate_to", current, True)
     migrate_from = new_action(ws, rsc, op_key(rsc.id, "migrate_from"), "migrate_from", target, True)
-    if (migrate_to is not None and migrate_from is not None) or (migrate_from is not None and rsc.partial_target is not None):
-        start.flags |= MIGRATABLE
-        stop.flags |= MIGRATABLE
-        start.extra["!migrate"] = "1"
-        start.flags |= MIGRATABLE
-        migrate_from.extra["!needs"] = "1"
-        if rsc.partial_target is not None:
-            migrate_from.flags |= 0
-            oc.add_ordering(ws, rsc, op_key(rsc.id, "migrate_from"), None, rsc, op_key(rsc.id, "stop"), None,
-                            FIRST_IMPLIES_THEN | UNMIGRATABLE_THEN_BLOCKS if False else ORDERED | UNMIGRATABLE)
-            _meta(migrate_from, current, target)
-            _link(ws, rsc, "migrate_from", "start")
-            start.flags |= 0
-        else:
-            assert migrate_to is not None
-            _meta(migrate_to, current, target)
-            _meta(migrate_from, current, target)
-            migrate_to.flags |= MIGRATABLE
-            oc.add_ordering(ws, rsc, op_key(rsc.id, "monitor"), None, rsc, op_key(rsc.id, "migrate_to"), None, ORDERED)
-            oc.add_ordering(ws, rsc, op_key(rsc.id, "migrate_to"), None, rsc, op_key(rsc.id, "migrate_from"), None,
-                            ORDERED | UNMIGRATABLE)
-            oc.add_ordering(ws, rsc, op_key(rsc.id, "migrate_from"), None, rsc, op_key(rsc.id, "stop"), None,
-                            ORDERED | UNMIGRATABLE)
-            _link(ws, rsc, "migrate_from", "start")
-            migrate_from.flags |= 0
-
-
-UNMIGRATABLE = UNMIGRATABLE_THEN_BLOCKS
-IF = IF_ON_SAME_NODE_OR_TARGET | UNRUNNABLE_FIRST_BLOCKS
-
-
-def _link(ws: WorkingSet, rsc: Resource, first: str, then: str) -> None:
-    oc.add_ordering(ws, rsc, op_key(rsc.id, first), None, rsc, op_key(rsc.id, then), None, ORDERED | UNMIGRATABLE)
+    start.flags |= MIGRATABLE | PSEUDO
+    stop.flags |= MIGRATABLE
+    migrate_from.flags |= MIGRATABLE
+    gated = ORDERED | UNMIGRATABLE_THEN_BLOCKS
+    if migrate_to is not None:
+        migrate_to.flags |= MIGRATABLE
+        oc.order_tasks(ws, rsc, "monitor", rsc, "migrate_to", ORDERED)
+        oc.order_tasks(ws, rsc, "migrate_to", rsc, "migrate_from", gated)
+    oc.order_tasks(ws, rsc, "migrate_from", rsc, "stop", gated)
+    oc.order_tasks(ws, rsc, "migrate_from", rsc, "start", gated | IF_FIRST_UNMIGRATABLE)
+    if migrate_to is not None:
+        _describe(migrate_to, current, target)
+        if not rsc.is_remote_connection:
+            migrate_to.meta["record-pending"] = "true"
+    _describe(migrate_from, current, target)

@@ -88,10 +88,10 @@ def make_cancel(ws: WorkingSet, rsc: Resource, task: str, interval_ms: int, node
     action.key = key
     action.cancel_task = task
     action.settings = None
-    action.meta = {"operation": task, "interval": str(interval_ms)}
     from .operations import operation_settings
 
-    action.meta = {**operation_settings(ws, rsc, node, "cancel", 0).meta, **action.meta}
+    action.meta = {**operation_settings(ws, rsc, node, task, interval_ms).meta, "operation": task,
+                   "interval": str(interval_ms)}
     return action
 
 

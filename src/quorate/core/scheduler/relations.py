@@ -14,6 +14,7 @@ from .actions import (
     FIRST_IMPLIES_SAME_NODE_THEN,
     FIRST_IMPLIES_THEN,
     FIRST_IMPLIES_THEN_GRAPHED,
+    IF_FIRST_UNMIGRATABLE,
     IF_ON_SAME_NODE,
     INTERMEDIATE_STOP,
     MIGRATABLE,
@@ -24,6 +25,7 @@ from .actions import (
     OPTIONAL,
     ORDERED,
     PROMOTED_THEN_IMPLIES_FIRST,
+    PSEUDO,
     RUNNABLE,
     THEN_CANCELS_FIRST,
     THEN_IMPLIES_FIRST,
@@ -355,6 +357,8 @@ class _Updater:
                 changed |= THEN_CHANGED
         if flags & UNMIGRATABLE_THEN_BLOCKS and rsc is not None:
             changed |= self.apply(rsc, first, then, node, first_flags, OPTIONAL, UNMIGRATABLE_THEN_BLOCKS)
+        if flags & IF_FIRST_UNMIGRATABLE and rsc is not None:
+            changed |= self.apply(rsc, first, then, node, first_flags, OPTIONAL, IF_FIRST_UNMIGRATABLE)
         if flags & ASYMMETRIC and rsc is not None:
             changed |= self.apply(rsc, first, then, node, first_flags, RUNNABLE, ASYMMETRIC)
         if first.flags & RUNNABLE and flags & FIRST_IMPLIES_THEN_GRAPHED and not first_flags & OPTIONAL:
@@ -432,6 +436,8 @@ class _Updater:
                 first.flags &= ~RUNNABLE
             if not then.flags & OPTIONAL:
                 first.flags &= ~OPTIONAL
+        if kind & IF_FIRST_UNMIGRATABLE and mask & OPTIONAL and not first.flags & RUNNABLE:
+            then.flags &= ~(MIGRATABLE | PSEUDO)
         if kind & THEN_IMPLIES_FIRST and mask & OPTIONAL and not then.flags & OPTIONAL and first.flags & OPTIONAL:
             first.flags &= ~OPTIONAL
             _note(first, then)
