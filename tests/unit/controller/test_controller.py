@@ -332,6 +332,22 @@ def test_cancel_and_history_and_shutdown() -> None:
     assert bench.controller.is_idle
 
 
+def test_a_node_is_let_go_only_when_its_probes_are_known() -> None:
+    """A manager that has just begun knows nothing of what runs: leaving then would leave services behind."""
+    bench = Bench()
+    bench.all_online()
+    bench.schedule(
+        synapse(operation(1, "monitor", "a", "n3", CRM_meta_op_target_rc="7")), synapse(event(2, "do_shutdown", "n3"))
+    )
+    assert not any(isinstance(entry, entries.ShutdownDone) for entry in bench.logged)
+    bench.result(bench.requests()[0].key, rc=0)  # it runs there
+    assert not any(isinstance(entry, entries.ShutdownDone) for entry in bench.logged)
+    assert bench.runs() == [1, 2]
+    bench.schedule(synapse(operation(1, "stop", "a", "n3")), synapse(event(2, "do_shutdown", "n3"), 1))
+    bench.result(bench.requests()[-1].key)
+    assert isinstance(bench.logged[-1], entries.ShutdownDone)
+
+
 def test_a_request_for_a_node_that_is_away_is_held() -> None:
     bench = Bench()
     bench.all_online()

@@ -34,7 +34,7 @@ from quorate.model.ids import MILLISECOND, SECOND
 
 from . import requests
 from .options import ControllerOptions, read_options
-from .transition import INFINITY, Flight, Transition, fence_action, is_fencing
+from .transition import INFINITY, Flight, Transition, executor_of, fence_action, is_fencing
 
 DISCARDS_MAX = 5  # answers of the scheduler thrown away in a row because the world had moved on; then one is used
 RETRY_NS = 200 * MILLISECOND  # before asking again for what the log refused
@@ -586,6 +586,8 @@ class Controller:
         def may_fire(action: Action) -> bool:
             if action.kind is ActionKind.PSEUDO:
                 return True
+            if action.operation == "do_shutdown":  # not before all that the graph asks of the node is known, probes too
+                return transition.is_done_on(action.node or "") and not _is_busy(action.node or "", state)
             if is_fencing(action):
                 unseen = state.presence(action.node or "") is Presence.UNSEEN
                 if may_end_itself(situation, action.node or ""):
@@ -594,7 +596,7 @@ class Controller:
             if action.kind is ActionKind.RESOURCE and not requests.is_delete(action):
                 if patient and not situation.rights.take_over and requests.needs_takeover(action):
                     return False
-                return requests.executor_of(action) in situation.online
+                return executor_of(action) in situation.online
             return True
 
         for action in transition.fire(may_fire):
@@ -658,6 +660,11 @@ class Controller:
         """Of this manager's run: transition keys of two runs never meet."""
         digest = hashlib.sha256(f"{self.node}:{self._incarnation}".encode()).hexdigest()
         return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
+
+
+def _is_busy(node: str, state: ReplicatedState) -> bool:
+    """Whether operations that are not recurring are under way there, whoever asked for them."""
+    return any(request.executor == node and not request.interval_ms for request in state.pending.values())
 
 
 def _fence_key(target: str, action: str) -> str:

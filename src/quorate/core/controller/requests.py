@@ -10,15 +10,10 @@ from quorate.core.replication.state import ReplicatedState
 from quorate.model import entries
 from quorate.model.graph import Action
 
-from .transition import integer, target_rc
+from .transition import executor_of, integer, target_rc
 
 META_PREFIX = "CRM_meta_"
 TIMEOUT_MS_DEFAULT = 20_000
-
-
-def executor_of(action: Action) -> str:
-    """The cluster node whose manager runs it."""
-    return action.router or action.node or ""
 
 
 def operation_identity(request: entries.ActionRequest) -> tuple[str, str, str, str, int]:

@@ -50,6 +50,11 @@ class Transition:
         self._synapse_of = {
             action.id: index for index, synapse in enumerate(graph.synapses) for action in synapse.actions
         }
+        self._open_on: dict[str, int] = {}  # unconfirmed operations, by the node that executes them
+        for synapse in graph.synapses:
+            for action in synapse.actions:
+                if action.kind is ActionKind.RESOURCE:
+                    self._open_on[executor_of(action)] = self._open_on.get(executor_of(action), 0) + 1
         self._missing: list[int] = []  # unconfirmed inputs, by synapse
         self._dependents: dict[int, list[int]] = {}
         self._ready: list[_Entry] = []  # heap: highest priority, then the graph's order
@@ -92,6 +97,10 @@ class Transition:
     @property
     def is_aborted(self) -> bool:
         return self.abort_priority > 0
+
+    def is_done_on(self, node: str) -> bool:
+        """Every operation that the graph has for this node has had its expected outcome."""
+        return self._open_on.get(node, 0) == 0
 
     def fencing_targets(self) -> tuple[tuple[str, str], ...]:
         """(node, action) of every fencing in the graph."""
@@ -143,6 +152,8 @@ class Transition:
         """The action has its expected outcome: what waits for it may begin."""
         self._close(action)
         self.confirmed += 1
+        if action.kind is ActionKind.RESOURCE:
+            self._open_on[executor_of(action)] -= 1
         for index in self._dependents.get(action.id, ()):
             self._missing[index] -= 1
             if self._missing[index] == 0:
@@ -185,6 +196,11 @@ class Transition:
             for flight in self.flights.values()
         )
         return moving < self.graph.migration_limit
+
+
+def executor_of(action: Action) -> str:
+    """The cluster node whose manager runs it."""
+    return action.router or action.node or ""
 
 
 def target_rc(action: Action) -> int:
