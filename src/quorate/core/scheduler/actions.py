@@ -190,6 +190,8 @@ def new_action(
             rsc.action_by_key.setdefault(key, []).append(action)
             action.settings = operation_settings(ws, rsc, node, task, int(key.rpartition("_")[2]))
             action.meta = dict(action.settings.meta)
+            if action.settings.extra:
+                action.extra = dict(action.settings.extra)
         else:
             ws.action_by_key.setdefault(key, []).append(action)
     if not optional:

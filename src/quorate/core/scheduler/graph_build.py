@@ -201,8 +201,7 @@ class _Builder:
         for name, value in sorted(meta.items()):
             attributes[_meta_name(name)] = value
         for name, value in action.extra.items():
-            if not name.startswith("!"):
-                attributes.setdefault(name, value)
+            attributes.setdefault(name, value)
         if node is not None and not flags & PSEUDO:
             from .remote import router_node
 

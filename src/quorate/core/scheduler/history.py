@@ -462,8 +462,6 @@ class _Reader:
             if op.interval_ms == 0:
                 return
             if node.online and not node.unclean:
-                ws.extra.setdefault("expired_recurring", set()).add(id(op.xml))
-                op.xml.set("op-restart-digest-expired", "true") if False else None
                 ws.extra.setdefault("expired_recurring_ops", []).append(op)
                 return
         if self._masked(op, original_rc):
@@ -594,8 +592,11 @@ class _Reader:
                     expired = False
             elif last_failure_entry and rsc.remote_reconnect_ms:
                 clear = "reconnect interval is set"
-        if not expired and last_failure_entry:
-            ws.extra.setdefault("last_failures_to_check", []).append((rsc, node, op))
+        if not expired and last_failure_entry and op.task in ("start", "monitor"):
+            from .digests import Change, compare
+
+            if compare(ws, rsc, node, op.xml, op.task, op.interval_ms) in (Change.RESTART, Change.ALL):
+                clear = "resource parameters have changed"
         if clear is not None:
             ws.early_actions.append(("clear_failcount", rsc, node, clear))
         if expired and op.interval_ms == 0 and op.task == "monitor" and op.rc in (

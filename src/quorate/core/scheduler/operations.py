@@ -42,6 +42,7 @@ class OperationSettings:
     role_after_failure: Role = Role.STARTED
     requires: Requires = Requires.NOTHING
     config: etree._Element | None = None
+    extra: dict[str, str] = field(default_factory=dict)  # parameters for this operation only
 
 
 def op_interval_ms(op: etree._Element) -> int:
@@ -137,6 +138,8 @@ def _read_settings(ws: WorkingSet, rsc: Resource, node: Node | None, task: str, 
     else:
         meta.pop("interval", None)
     settings = OperationSettings(meta=meta, config=config)
+    if config is not None and len(config):
+        sets_of(ws, config, "instance_attributes").merge(settings.extra, given, ws)
     timeout = parse_interval_ms(meta.get("timeout"), None)
     if rsc.is_fencing_device and (task in ("start",) or is_probe):
         device = parameters(ws, rsc, node).get("pcmk_monitor_timeout")
