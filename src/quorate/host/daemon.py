@@ -391,10 +391,7 @@ def run(chosen: settings.Settings) -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="quorated", description="The manager's process of one node.")
     parser.add_argument("--config", help="quorate.toml of the node")
-    parser.add_argument("--parent", type=int, default=0, help="end when this process, the parent, ends")
     chosen = parser.parse_args(arguments)
-    if chosen.parent:
-        realtime.end_with_parent(chosen.parent)
     try:
         return run(places.load_settings(places.config_path(chosen.config)))
     except (places.PlaceError, settings.SettingsError) as error:

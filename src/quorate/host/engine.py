@@ -569,10 +569,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="quorate-engine", description="The group layer's process of one node.")
     parser.add_argument("--config", help="quorate.toml of the node")
     parser.add_argument("--tolerant", action="store_true", help="start although a link cannot be opened, and retry")
-    parser.add_argument("--parent", type=int, default=0, help="end when this process, the parent, ends")
     chosen = parser.parse_args(arguments)
-    if chosen.parent:
-        realtime.end_with_parent(chosen.parent)
     try:
         loaded = places.load_settings(places.config_path(chosen.config))
     except (places.PlaceError, settings.SettingsError) as error:

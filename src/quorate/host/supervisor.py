@@ -246,9 +246,9 @@ class Supervisor:
             self._waker.close()
             if child.name != "engine":
                 realtime.set_oom_score(0)  # what the manager starts must not outlive everything else
+            realtime.end_with_parent(parent)  # holds across exec
             if isinstance(child.program, list):
                 os.execv(child.program[0], child.program)
-            realtime.end_with_parent(parent)
             name = {"manager": "quorated"}.get(child.name, f"quorate-{child.name}")
             realtime.name_process(name, *sys.argv[1:])
             code = child.program()
@@ -281,7 +281,7 @@ class Supervisor:
 
 def children_of(chosen: settings.Settings, config: Path) -> list[Child]:
     """The engine is a program of its own, the others are forks."""
-    engine = [sys.executable, "-P", "-m", "quorate.host.engine", "--config", str(config), "--parent", str(os.getpid())]
+    engine = [sys.executable, "-P", "-m", "quorate.host.engine", "--config", str(config)]
     return [
         Child("engine", engine),
         Child("scheduler", lambda: _call("quorate.host.worker", chosen)),

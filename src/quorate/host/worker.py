@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from quorate.host import clock, frames, places, realtime
+from quorate.host import clock, frames, places
 from quorate.host.log import Log
 from quorate.host.sockets import listen
 from quorate.model import protocol, settings
@@ -155,10 +155,7 @@ def run(chosen: settings.Settings) -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="quorate-scheduler", description="The scheduler's process of one node.")
     parser.add_argument("--config", help="quorate.toml of the node")
-    parser.add_argument("--parent", type=int, default=0, help="end when this process, the parent, ends")
     chosen = parser.parse_args(arguments)
-    if chosen.parent:
-        realtime.end_with_parent(chosen.parent)
     try:
         return run(places.load_settings(places.config_path(chosen.config)))
     except (places.PlaceError, settings.SettingsError) as error:

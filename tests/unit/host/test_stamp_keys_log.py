@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from quorate.host import keys
-from quorate.host.log import Log, sentence
+from quorate.host.log import Log
+from quorate.host.sentences import SENTENCES, sentence
 from quorate.host.stamp import StampReader, StampWriter
 from quorate.model import authkey
 
@@ -73,6 +74,25 @@ def test_known_codes_are_sentences_and_the_rest_of_the_fields_follows() -> None:
     assert sentence("no-such", {"a": "1\n2"}) == "a=1 2"
     assert sentence("engine-gone", {"view": "3"}) == "view=3"
     assert sentence("engine-gone", {"cause": "{x} 100%"}) == "The engine is gone: {x} 100%"
+
+
+def test_the_first_sentence_whose_fields_are_there_is_taken_and_empty_ends_are_cut() -> None:
+    gone = {"node": "n2", "grace_ms": "5"}
+    assert sentence("manager-gone", gone) == (
+        "The manager of n2 is gone; for 5 ms nothing moves, then its node is fenced"
+    )
+    assert sentence("manager-gone", {"cause": "x"}) == "The manager is absent: x"
+    view = {"members": "a", "nodes": "a b", "lost": "", "view": "3.1.0"}
+    assert sentence("view-changed", view) == "The group is now a; up: a b (view=3.1.0)"
+
+
+def test_every_sentence_can_be_filled() -> None:
+    import string
+
+    for code, templates in SENTENCES.items():
+        for template in templates:
+            names = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+            assert sentence(code, dict.fromkeys(names, "x")), code
 
 
 def test_a_log_writes_whole_lines_above_its_threshold_and_reopens(tmp_path: Path) -> None:
