@@ -124,7 +124,7 @@ class Cib:
     those of resources). It is built at the first need and kept up to date by `Edit`.
     """
 
-    __slots__ = ("_root", "_ids", "_references", "_configuration_changes", "_digest_cache")
+    __slots__ = ("_root", "_ids", "_references", "_configuration_changes", "_digest_cache", "histories")
 
     def __init__(self, root: Element) -> None:
         self._root = root
@@ -132,6 +132,7 @@ class Cib:
         self._references: dict[str, list[Element]] | None = None
         self._configuration_changes = 0
         self._digest_cache: tuple[int, str] | None = None
+        self.histories: dict[tuple[str, str], Element] = {}  # of `status`: (node, resource) -> where it last was
 
     # ---- making and writing -------------------------------------------------------------------------------------
 

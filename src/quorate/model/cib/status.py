@@ -29,6 +29,8 @@ NOT_INSTALLED, NOT_CONNECTED, INVALID, PENDING = 7, 8, 9, -1
 RC_UNKNOWN = 193  # of an operation that has not ended
 RC_REFUSED = 99  # Pacemaker's "direct nack": not executed, nothing is known to have changed
 INFINITY = 1_000_000
+HISTORIES_MAX = 20_000  # places remembered
+SET_TYPES = ("instance_attributes", "utilization")
 _FAILED_STATUS = frozenset({TIMEOUT, NOT_SUPPORTED, ERROR, NOT_CONNECTED, NOT_INSTALLED, INVALID, 10, 11})
 
 _ORIGIN = "do_update_resource"
@@ -38,7 +40,16 @@ _RELOADS = frozenset({"reload", "reload-agent"})
 
 
 def _elements(path: str) -> Callable[..., list[Element]]:
-    return cast("Callable[..., list[Element]]", etree.XPath(path, smart_strings=False))
+    found = cast("Callable[..., list[Element]]", etree.XPath(path, smart_strings=False))
+    return lambda top, **names: found(top, **{name: xml_text(value) for name, value in names.items()})
+
+
+_not_xml = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def xml_text(text: str) -> str:
+    """Agents print and clients send what they like: characters that XML cannot hold become a question mark."""
+    return _not_xml.sub("?", text)
 
 
 _node_by_name = _elements("node_state[@uname=$name]")
@@ -297,8 +308,8 @@ def _operation_values(
         "operation": operation,
         "crm-debug-origin": _ORIGIN,
         "crm_feature_set": feature_set,
-        "transition-key": key,
-        "transition-magic": f"{status}:{rc};{key}",
+        "transition-key": xml_text(key),
+        "transition-magic": f"{status}:{rc};{xml_text(key)}",
         "exit-reason": xml_text(reason),
         "on_node": executor,
         "call-id": str(call_id),
@@ -346,9 +357,8 @@ def _write_operation(resource: Element, identity: str, values: dict[str, str]) -
 
 def _resource(cib: Cib, node: str, id: str, agent_class: str, provider: str | None, agent: str) -> Element:
     state, _ = _node_state(cib, node)
-    found = _resource_by_id(state, id=id)
-    if found:
-        resource = found[0]
+    resource = _resource_in(cib, state, node, id)
+    if resource is not None:
         _set(resource, "type", agent)
         _set(resource, "class", agent_class)
         _set(resource, "provider", provider)
@@ -369,8 +379,25 @@ def _resource(cib: Cib, node: str, id: str, agent_class: str, provider: str | No
 
 def _find_resource(cib: Cib, node: str, id: str) -> Element | None:
     state = find_node_state(cib, node)
-    found = _resource_by_id(state, id=id) if state is not None else []
-    return found[0] if found else None
+    return None if state is None else _resource_in(cib, state, node, id)
+
+
+def _resource_in(cib: Cib, state: Element, node: str, id: str) -> Element | None:
+    """Where it was the last time, if it still is there; else by looking through the node's resources."""
+    known = cib.histories.get((node, id))
+    if known is not None and known.get("id") == id:
+        resources = known.getparent()
+        lrm = resources.getparent() if resources is not None else None
+        if lrm is not None and lrm.getparent() is state:
+            return known
+    found = _resource_by_id(state, id=id)
+    if not found:
+        cib.histories.pop((node, id), None)
+        return None
+    if len(cib.histories) >= HISTORIES_MAX:
+        cib.histories.clear()
+    cib.histories[(node, id)] = found[0]
+    return found[0]
 
 
 def _forget_recurring(cib: Cib, node: str, resource: str, operation: str, interval_ms: int) -> bool:
@@ -406,14 +433,6 @@ def _remove(element: Element) -> None:
     parent = element.getparent()
     if parent is not None:
         parent.remove(element)
-
-
-_not_xml = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def xml_text(text: str) -> str:
-    """Agents print what they like: characters that XML cannot hold become a question mark."""
-    return _not_xml.sub("?", text)
 
 
 # ---- failures -------------------------------------------------------------------------------------------------------
@@ -622,6 +641,8 @@ def set_attribute(
     found = _pair_by_name(state, set=set_type, name=name)
     if found:
         return _set(found[0], "value", xml_text(value))
+    if set_type not in SET_TYPES:
+        return False
     parent = _attribute_set(state, set_type, set_id)
     pair = etree.SubElement(parent, "nvpair", id=_sanitized(f"{parent.get('id')}-{name}"), name=xml_text(name))
     pair.set("value", xml_text(value))
