@@ -173,8 +173,7 @@ def _agents(call: Invocation, output: Output, kind: str, value: str) -> int:
     if kind == "show-metadata":
         text = agents.metadata(call.environ, value)
         if output.xml:
-            holder = output.element("resource-agent-metadata")
-            holder.text = text
+            output.element("metadata").text = etree.CDATA(text)
         else:
             call.out.write(text if text.endswith("\n") else text + "\n")
         return 0
@@ -192,8 +191,14 @@ def _agents(call: Invocation, output: Output, kind: str, value: str) -> int:
     if not names:
         code = Exit.NOSUCH if kind == "list-ocf-alternatives" else Exit.ERROR
         raise CommandFailed(code, f"{missing}\nError performing operation: {exit_description(code)}")
-    if output.xml:
-        holder = output.element(title)
+    if output.xml and kind == "list-standards":
+        holder = output.element("list", name=title, count=str(len(names)))
+        for name in names:
+            etree.SubElement(holder, "item").text = name
+    elif output.xml:
+        about = {"list-agents": {"standard": standard, "provider": provider}, "list-ocf-providers": {"standard": "ocf"},
+                 "list-ocf-alternatives": {"for": value}}[kind]
+        holder = output.element(title, **{key: text for key, text in about.items() if text})
         for name in names:
             etree.SubElement(holder, title.rstrip("s")).text = name
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lxml import etree
 
 from quorate.core.scheduler import WorkingSet
-from quorate.core.scheduler.working_set import Kind, Requires, Resource
+from quorate.core.scheduler.working_set import Kind, Requires, Resource, Role
 from quorate.model.cib import parse_fragment
 
 from ..backends import Backend
@@ -14,7 +14,7 @@ from ..commands.constraints import Link, Tree
 from ..monitor.lines import Lines
 from ..monitor.options import Shown
 from ..monitor.resource_text import ResourceText
-from ..monitor.resources import all_managed, current_node, display_id, is_active, is_disabled, nodes_of, primitive_line
+from ..monitor.resources import all_managed, current_node, display_id, is_disabled, nodes_of, primitive_line
 from ..monitor.status import ClusterStatus
 from ..monitor.words import calendar, status_text
 from ..monitor.xml import fill_resources, resource_element
@@ -278,30 +278,30 @@ def show_why(output: Output, ws: WorkingSet, name: str, node: str | None) -> int
     inner = etree.SubElement(holder, "resources") if holder is not None and not name else holder
     for rsc in chosen:
         where = nodes_of(rsc)
-        running = bool(where)
-        if node is not None and (not running or all(n.name != node for n in where)):
+        running = any(n.name == node for n in where) if node is not None else bool(where)
+        if node is not None and not running and not name:
             continue
         if inner is not None:
-            element = etree.SubElement(inner, "resource", id=rsc.id, running="true" if running else "false")
-            for reason in _reasons(rsc):
-                etree.SubElement(element, "check", reason=reason)
+            element = inner if name else etree.SubElement(inner, "resource", id=rsc.id)
+            element.set("running", "true" if running else "false")
+            if node is not None and running:
+                element.set("host", node)
+            etree.SubElement(element, "check", {"id": rsc.id} | {key: "true" for key, _ in _reasons(rsc)})
             continue
         on = f" on host {node}" if node is not None else ""
         output.line(f"Resource {rsc.id} is {'' if running else 'not '}running{on}")
-        for reason in _reasons(rsc):
-            output.line(f"Configuration specifies '{rsc.id}' should {reason}" if reason in _CONFIGURED else reason)
+        for _, text in _reasons(rsc):
+            output.line(text)
     return 0
 
 
-_CONFIGURED = ("remain stopped", "not be started or promoted", "not be promoted")
-
-
-def _reasons(rsc: Resource) -> list[str]:
+def _reasons(rsc: Resource) -> list[tuple[str, str]]:
+    """What in the configuration or status keeps it as it is: attribute for the XML, sentence."""
     found = []
     if is_disabled(rsc):
-        found.append("remain stopped" if rsc.target_role.text == "Stopped" else "not be promoted")
+        stopped = rsc.target_role is Role.STOPPED
+        found.append(("remain_stopped", f"Configuration specifies '{rsc.id}' should remain stopped") if stopped else
+                     ("unpromotable", f"Configuration specifies '{rsc.id}' should not be promoted"))
     if not all_managed(rsc):
-        found.append(f"Configuration specifies '{rsc.id}' should not be managed by the cluster")
-    if not is_active(rsc, wholly=False) and rsc.blocked:
-        found.append(f"Resource {rsc.id} is blocked after a failure that the cluster cannot recover")
+        found.append(("unmanaged", f"Configuration prevents cluster from stopping or starting unmanaged '{rsc.id}'"))
     return found

@@ -72,7 +72,7 @@ def _run(call: Invocation, parsed: Parsed, output: Output) -> int:
         raise CommandFailed(Exit.USAGE, "No command given: see --help")
     kind, value = command
     if kind == "list-installed":
-        return _names(output, agents.agents(call.environ, "stonith"), "agent", count=False)
+        return _names(output, agents.agents(call.environ, "stonith"), "installed fence device", count=False)
     if kind in ("metadata", "validate"):
         return _agent(call, parsed, output, kind)
     if kind in ("register", "deregister", "register-level", "deregister-level"):
@@ -126,7 +126,7 @@ def _agent(call: Invocation, parsed: Parsed, output: Output, kind: str) -> int:
     if kind == "validate":
         return 0
     if output.xml:
-        etree.SubElement(output.element("metadata-holder"), "metadata").text = text
+        output.element("metadata").text = etree.CDATA(text)
     else:
         call.out.write(text if text.endswith("\n") else text + "\n")
     return 0
@@ -148,7 +148,10 @@ def _fence(parsed: Parsed, backend: Backend, kind: str, target: str) -> int:
         if failure.code == Exit.DISCONNECT:
             raise
         reason = failure.message or errno_text(failure.code)
-        raise CommandFailed(failure.code, f"Couldn't {kind} {target}: {reason}") from None
+        code = failure.code
+        if code == Exit.ERROR and not fencing.devices(backend, target):
+            code = Exit.NOSUCH
+        raise CommandFailed(code, f"Couldn't {kind} {target}: {reason}") from None
     return 0
 
 

@@ -35,6 +35,6 @@ def render(status: ClusterStatus) -> str:
 def as_object(element: etree._Element) -> dict[str, Any]:
     """Attributes as members (true and false as such), children as lists under their tag."""
     value: dict[str, Any] = {name: _TRUTH.get(text, text) for name, text in element.attrib.items()}
-    for child in element:
+    for child in element.iterchildren(etree.Element):
         value.setdefault(str(child.tag), []).append(as_object(child))
     return value

@@ -29,6 +29,8 @@ Element = etree._Element
 def fill(root: Element, status: ClusterStatus) -> None:
     """Add the sections that are shown to `root` (`crm_mon` or `pacemaker-result`)."""
     shown = status.shown
+    for banner in status.banners:  # comments: the schema has no element for them
+        root.append(etree.Comment(f" {banner.replace('--', '- -')} "))
     if status.reply is not None:
         etree.SubElement(root, "pacemakerd", sys_from="pacemakerd", state="running", last_updated=iso(status.now))
     if shown.any_summary:
@@ -49,10 +51,6 @@ def fill(root: Element, status: ClusterStatus) -> None:
         _tickets(root, status)
     if shown.has("bans"):
         _bans(root, status)
-    if status.banners:
-        holder = etree.SubElement(root, "banners")
-        for banner in status.banners:
-            etree.SubElement(holder, "banner", text=banner)
 
 
 def _bool(value: object) -> str:
@@ -70,9 +68,7 @@ def _summary(root: Element, status: ClusterStatus) -> None:
     shown, about, ws = status.shown, summarize(status), status.ws
     holder = _sub(root, "summary")
     if shown.has("stack"):
-        stack = _sub(holder, "stack", type=about.stack)
-        if about.pacemaker_running:
-            stack.set("pacemakerd-state", "running")
+        _sub(holder, "stack", type=about.stack)
     if shown.has("dc"):
         if about.dc is None:
             _sub(holder, "current_dc", present="false")
@@ -80,9 +76,7 @@ def _summary(root: Element, status: ClusterStatus) -> None:
             _sub(holder, "current_dc", present="true", version="" if about.dc_version == "unknown" else about.dc_version,
                  name=about.dc.name, id=about.dc.id, with_quorum=_bool(about.has_quorum), mixed_version="false")
     if shown.has("times"):
-        update = _sub(holder, "last_update", time=calendar(status.now))
-        if status.reply is not None and status.reply.node:
-            update.set("origin", status.reply.node)
+        _sub(holder, "last_update", time=calendar(status.now))
         _sub(holder, "last_change", time=about.last_change, user=about.change_user, client=about.change_client,
              origin=about.change_origin)
     if shown.has("counts"):
