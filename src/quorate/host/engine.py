@@ -54,6 +54,7 @@ _SERIAL_TICK_NS = 5 * MILLISECOND
 _PAUSE_NS = SECOND
 _ADVANCES_MAX = 100  # what is still there then waits for the next turn
 _RUN_BITS = 63
+_TOLD_BY_MANAGER = frozenset({"link-up", "link-down", "view", "proposing", "diagnosis", "paused"})
 
 
 class EngineProcess:
@@ -84,6 +85,7 @@ class EngineProcess:
         self._by_descriptor: dict[int, Link] = {}
         self._reopen_at: dict[str, int] = {}
         self._peers = tuple(node.id for node in config.nodes if node.id != config.node)
+        self._names = {int(node.id): node.name for node in config.nodes}
         self._gatekeeper = replay.Gatekeeper(self._peers)
         self._timers = Timers()
         self._gathered: list[events.Event] = []
@@ -400,7 +402,15 @@ class EngineProcess:
         elif isinstance(effect, effects.StoreCounter):
             self._store_counter(effect.value)
         else:
-            self._log.write("notice", effect.code, dict(effect.fields))
+            self._report(effect)
+
+    def _report(self, effect: effects.Report) -> None:
+        """Into the engine's log; what a connected manager tells as well is left to it."""
+        fields = dict(effect.fields)
+        if fields.get("peer", "").isdecimal():
+            fields["peer"] = self._names.get(int(fields["peer"]), fields["peer"])
+        told = self._manager is not None and effect.code in _TOLD_BY_MANAGER
+        self._log.write("debug" if told else "notice", effect.code, fields)
 
     def _tell_manager(self, event: group.EngineEvent, now: int) -> None:
         if self._manager is None:
