@@ -32,10 +32,8 @@ def main(call: Invocation) -> int:
 def _run(parsed: Parsed, output: Output) -> int:
     as_exit = "exit" in parsed
     listing = "list" in parsed or not parsed.words
-    for code in sorted(EXIT_DESCRIPTIONS if as_exit else errno.errorcode) if listing else _codes(parsed.words):
+    for code in sorted(EXIT_DESCRIPTIONS if as_exit else {0, *errno.errorcode}) if listing else _codes(parsed.words):
         name, text = _meaning(code, as_exit)
-        if listing and not as_exit and code == errno.EAGAIN:
-            name = "EAGAIN"
         if output.xml:
             element = output.element("result-code", code=str(code), description=text)
             if "name" in parsed:

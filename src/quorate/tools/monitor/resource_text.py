@@ -116,7 +116,7 @@ class ResourceText:
         words += collective_remarks(rsc)
         self.lines.begin(f"Resource Group: {rsc.id}{_in_parentheses(words)}:")
         if self.shown.brief:
-            self.brief(rsc.children)
+            self.brief(rsc.children, totals=True)
         else:
             for child in rsc.children:
                 if self.shown.inactive or is_active(child, wholly=True):
@@ -232,8 +232,9 @@ class ResourceText:
 
     # ---- brief --------------------------------------------------------------------------------------------------
 
-    def brief(self, resources: list[Resource], *, by_node: bool = False) -> None:
-        """Counts by agent (and node)."""
+    def brief(self, resources: list[Resource], *, by_node: bool = False, totals: bool = False) -> None:
+        """Counts by agent (and node); with `totals`, or when inactive ones are listed, out of how many."""
+        totals = totals or (self.shown.inactive and not by_node)
         total: Counter[str] = Counter(r.agent for r in resources)
         active: dict[str, Counter[str]] = {}
         for rsc in resources:
@@ -246,10 +247,8 @@ class ResourceText:
         for agent in sorted(total):
             nodes = active.get(agent, Counter())
             for name in sorted(nodes, key=name_key):
-                if by_node:
-                    self.lines.item(f"{nodes[name]}\t({agent}):\tActive ")
-                else:
-                    self.lines.item(f"{nodes[name]}/{total[agent]}\t({agent}):\tActive {name}")
+                count = f"{nodes[name]}/{total[agent]}" if totals else str(nodes[name])
+                self.lines.item(f"{count}\t({agent}):\tActive {'' if by_node else name}")
             if not nodes and not by_node and self.shown.inactive and total[agent] > 0:
                 self.lines.item(f"0/{total[agent]}\t({agent}):\tActive")
 

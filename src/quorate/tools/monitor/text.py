@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quorate.core.scheduler.working_set import Node
+from quorate.core.scheduler.working_set import Node, WorkingSet
 from quorate.model import protocol
 
 from .lines import Lines
@@ -144,9 +144,11 @@ def node_state_text(node: Node) -> str:
     return "online" if node.online else "OFFLINE"
 
 
-def health_of(node: Node) -> str:
-    """The worst of the node's health attributes: green, yellow or red."""
+def health_of(ws: WorkingSet, node: Node) -> str:
+    """The worst of the node's health attributes, green when the cluster has no strategy for them."""
     worst = "green"
+    if ws.options_set.get("node-health-strategy", "none") == "none":
+        return worst
     for name, value in node.attributes.items():
         if not name.startswith("#health"):
             continue
@@ -166,7 +168,7 @@ def _nodes(status: ClusterStatus, lines: Lines) -> None:
     lists: dict[str, list[str]] = {}
     lines.section("Node List")
     for node in shown_nodes(status):
-        health = health_of(node)
+        health = health_of(status.ws, node)
         alone = (node.unclean or node.pending or (node.standby_onfail and node.online) or node.standby
                  or node.maintenance or shown.by_node or shown.detail or health != "green")
         if alone:

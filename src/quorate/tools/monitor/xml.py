@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxml import etree
 
-from quorate.core.scheduler.working_set import BundleReplica, Kind, Node, Resource
+from quorate.core.scheduler.working_set import BundleReplica, Kind, Node, Resource, WorkingSet
 from quorate.model import protocol
 
 from .resources import display_id, is_active, is_disabled, pending_text, runs_on_any, shown_role, target_role_text
@@ -101,18 +101,18 @@ def _summary(root: Element, status: ClusterStatus) -> None:
 def _nodes(root: Element, status: ClusterStatus) -> None:
     holder = _sub(root, "nodes")
     for node in shown_nodes(status):
-        element = node_element(holder, node)
+        element = node_element(holder, status.ws, node)
         if status.shown.by_node:
             for rsc in node.running:
                 if status.shows_resource(rsc):
                     _primitive(element, rsc)
 
 
-def node_element(parent: Element, node: Node) -> Element:
+def node_element(parent: Element, ws: WorkingSet, node: Node) -> Element:
     element = _sub(
         parent, "node", name=node.name, id=node.id, online=_bool(node.online), standby=_bool(node.standby),
         standby_onfail=_bool(node.standby_onfail), maintenance=_bool(node.maintenance), pending=_bool(node.pending),
-        unclean=_bool(node.unclean), health=health_of(node),
+        unclean=_bool(node.unclean), health=health_of(ws, node),
     )
     feature_set = feature_set_of(node)
     if feature_set is not None and node.online:
