@@ -34,7 +34,7 @@ def main() -> None:
                 allow_create=True,
             )
             reply = connection.change(change, key)
-            if reply.code:
+            if reply.rc:
                 sys.exit(f"refused: {reply}")
             count += 1
     print(json.dumps(count))

@@ -211,7 +211,7 @@ class Laboratory:
         pid = self.state(node)["pid"]
         if not pid:
             raise LaboratoryError(f"{node} is off")
-        return ["nsenter", "-t", str(pid), "-m", "-u", "-i", "-n", "-p", "--"]
+        return ["nsenter", "-t", str(pid), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--"]
 
     def environment(self) -> dict[str, str]:
         return {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **self.plan.environment}
