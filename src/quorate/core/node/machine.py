@@ -178,6 +178,7 @@ class Manager:
                 change = entries.decode_change(record)
             except msgspec.MsgspecError as error:
                 self._report("error", "journal-record", text=str(error))
+                position = Position(at.lineage, max(0, at.index - 1))  # no more than what is really here
                 break
             outcome = apply(
                 cib,
@@ -193,6 +194,7 @@ class Manager:
             )
             if outcome.rc != 0:
                 self._report("error", "journal-record", text=outcome.message)
+                position = Position(at.lineage, max(0, at.index - 1))
                 break
             position = max(position, at)
         for name in ("have-quorum", "dc-uuid"):
