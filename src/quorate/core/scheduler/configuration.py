@@ -487,6 +487,7 @@ def _decode(ws: WorkingSet, rsc: Resource) -> None:
         role = parse_role(target)
         if role is Role.UNKNOWN:
             ws.warn("meta-value", f"'{target}' is not a value of target-role (resource {place})", place)
+        rsc.target_role = role
     sets = sets_of(ws, rsc.xml, "utilization")
     if sets.sets:
         pairs: dict[str, str] = {}

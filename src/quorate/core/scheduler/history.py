@@ -125,6 +125,10 @@ def _magic(op: Operation) -> tuple[int, int, int, str] | None:
     return parse_transition_key(key)
 
 
+_PENDING_TEXT = {
+    "start": "Starting", "stop": "Stopping", "migrate_to": "Migrating", "migrate_from": "Migrating",
+    "promote": "Promoting", "demote": "Demoting", "monitor": "Monitoring",
+}
 _by_call = functools.cmp_to_key(compare_operations)
 
 
@@ -633,6 +637,7 @@ class _Reader:
                 require_stop_of(self.ws, rsc, target)
         if rsc.pending_action is None:
             rsc.pending_action = "probe" if is_probe(op) else op.task
+            rsc.pending_task = None if is_probe(op) else _PENDING_TEXT.get(op.task)
             rsc.pending_node = node
 
     def _settle(self, op: Operation, rc: int) -> None:

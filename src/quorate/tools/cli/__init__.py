@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "crm_resource": "crm_resource",
     "crm_rule": "crm_rule",
     "crm_shadow": "crm_shadow",
+    "crm_simulate": "crm_simulate",
     "crm_standby": "crm_standby",
     "crm_ticket": "crm_ticket",
     "crm_verify": "crm_verify",
@@ -70,13 +71,16 @@ def is_local(name: str, args: list[str], stdout_tty: bool) -> bool:
     if name == "crm_mon":
         return not _ends_by_itself(args) or _any_option(args, ("daemonize",), "d")
     if name == "crm_resource":
-        return _any_option(args, ("validate", "force-start", "force-stop", "force-check", "force-promote",
-                                  "force-demote"), "")
+        return _any_option(
+            args, ("validate", "force-start", "force-stop", "force-check", "force-promote", "force-demote"), ""
+        )
     return False
 
 
 def _ends_by_itself(args: list[str]) -> bool:
-    return _any_option(args, ("one-shot", "output-as", "as-xml", "help", "version", "simple-status", "help-all"), "1Xs?$")
+    return _any_option(
+        args, ("one-shot", "output-as", "as-xml", "help", "version", "simple-status", "help-all"), "1Xs?$"
+    )
 
 
 def _any_option(args: list[str], longs: tuple[str, ...], shorts: str) -> bool:
