@@ -62,8 +62,10 @@ def test_status_vectors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("TZ", "UTC")
     reached = measure(place)
     with capsys.disabled():
-        print("\nstatus vectors, equal (exit code / output) of runs: " + ", ".join(
-            f"{name} {c['code']}/{c['output']} of {c['runs']}" for name, c in reached.items()))
+        print(
+            "\nstatus vectors, equal (exit code / output) of runs: "
+            + ", ".join(f"{name} {c['code']}/{c['output']} of {c['runs']}" for name, c in reached.items())
+        )
     for name, wanted in floor.items():
         assert reached[name]["code"] >= wanted["code"], name
         assert reached[name]["output"] >= wanted["output"], name

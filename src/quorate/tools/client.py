@@ -88,7 +88,9 @@ class Connection:
             try:
                 return _expect(self._roundtrip(request, timeout), answer)
             except _Lost as lost:
-                raise CommandFailed(Exit.DISCONNECT, f"Connection to the cluster on {self.path} was lost: {lost}") from None
+                raise CommandFailed(
+                    Exit.DISCONNECT, f"Connection to the cluster on {self.path} was lost: {lost}"
+                ) from None
 
     def change(self, request: protocol.Request, request_key: str, *, timeout: float = ANSWER_SECONDS) -> protocol.Reply:
         """Send a request that changes something, once. After a lost answer its fate is asked for."""
@@ -101,13 +103,21 @@ class Connection:
             self._reconnect(deadline)
             try:
                 fate = _expect(
-                    self._roundtrip(protocol.Fate(serial=self.next_serial(), request=request_key, user=self.user,
-                                                  client=self.client), timeout),
+                    self._roundtrip(
+                        protocol.Fate(
+                            serial=self.next_serial(), request=request_key, user=self.user, client=self.client
+                        ),
+                        timeout,
+                    ),
                     protocol.Reply,
                 )
                 if fate.rc == 0 and isinstance(fate.data, dict) and fate.data.get("known"):
-                    return protocol.Reply(serial=fate.serial, rc=int(fate.data.get("rc", 0)),
-                                          message=str(fate.data.get("message", "")), data=fate.data.get("data"))
+                    return protocol.Reply(
+                        serial=fate.serial,
+                        rc=int(fate.data.get("rc", 0)),
+                        message=str(fate.data.get("message", "")),
+                        data=fate.data.get("data"),
+                    )
                 return _expect(self._roundtrip(request, timeout), protocol.Reply)
             except _Lost as lost:
                 if _boottime() > deadline:

@@ -57,8 +57,16 @@ class Invocation:
     def derived(self, name: str, args: list[str], *, out: Sink | None = None, err: Sink | None = None) -> Invocation:
         """The same caller, another command (crm_standby is crm_attribute with other words)."""
         return Invocation(
-            name=name, args=args, out=out or self.out, err=err or self.err, cwd=self.cwd, environ=self.environ,
-            read_input=self.read_input, user=self.user, out_is_tty=self.out_is_tty, interactive=self.interactive,
+            name=name,
+            args=args,
+            out=out or self.out,
+            err=err or self.err,
+            cwd=self.cwd,
+            environ=self.environ,
+            read_input=self.read_input,
+            user=self.user,
+            out_is_tty=self.out_is_tty,
+            interactive=self.interactive,
             wall=self.wall,
         )
 
@@ -66,8 +74,15 @@ class Invocation:
 def from_process(name: str, args: list[str]) -> Invocation:
     """The call that this very process was started for."""
     return Invocation(
-        name=name, args=args, out=sys.stdout, err=sys.stderr, cwd=os.getcwd(), environ=dict(os.environ),
-        read_input=_read_stdin, out_is_tty=sys.stdout.isatty(), interactive=True,
+        name=name,
+        args=args,
+        out=sys.stdout,
+        err=sys.stderr,
+        cwd=os.getcwd(),
+        environ=dict(os.environ),
+        read_input=_read_stdin,
+        out_is_tty=sys.stdout.isatty(),
+        interactive=True,
     )
 
 
@@ -78,10 +93,12 @@ def _read_stdin() -> bytes:
     return data
 
 
-def captured(name: str, *args: str, environ: Mapping[str, str] | None = None, stdin: bytes = b"",
-             cwd: str = "/") -> tuple[Invocation, io.StringIO, io.StringIO]:
+def captured(
+    name: str, *args: str, environ: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: str = "/"
+) -> tuple[Invocation, io.StringIO, io.StringIO]:
     """For tests: a call whose output is kept."""
     out, err = io.StringIO(), io.StringIO()
-    call = Invocation(name=name, args=list(args), out=out, err=err, cwd=cwd, environ=environ or {},
-                      read_input=lambda: stdin)
+    call = Invocation(
+        name=name, args=list(args), out=out, err=err, cwd=cwd, environ=environ or {}, read_input=lambda: stdin
+    )
     return call, out, err

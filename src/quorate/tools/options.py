@@ -32,8 +32,9 @@ class Option:
         return next((n for n in self.names if len(n) > 1), self.names[0])
 
 
-def opt(names: str, text: str, value: str = "", *, optional: bool = False, group: str = "Options",
-        hidden: bool = False) -> Option:
+def opt(
+    names: str, text: str, value: str = "", *, optional: bool = False, group: str = "Options", hidden: bool = False
+) -> Option:
     """`names` separated by spaces: "Q query"."""
     return Option(names=tuple(names.split()), text=text, value=value, optional=optional, group=group, hidden=hidden)
 
@@ -75,7 +76,12 @@ class Parsed:
 OUTPUT_OPTIONS = (
     opt("output-as", "Specify output format as one of: text (default), xml", "FORMAT", group="Output Options"),
     opt("output-to", 'Specify file name for output (or "-" for stdout)', "DEST", group="Output Options"),
-    opt("text-fancy", "Use more highly formatted output (requires --output-as=text)", group="Output Options", hidden=True),
+    opt(
+        "text-fancy",
+        "Use more highly formatted output (requires --output-as=text)",
+        group="Output Options",
+        hidden=True,
+    ),
 )
 APPLICATION_OPTIONS = (
     opt("$ version", "Display software version and exit", group="Application Options"),
@@ -103,8 +109,12 @@ class Table:
         for option in self.options:
             if not option.hidden:
                 groups.setdefault(option.group, []).append(option)
-        lines += ["Help Options:", "  -?, --help                        Show help options",
-                  "  --help-all                        Show all help options", ""]
+        lines += [
+            "Help Options:",
+            "  -?, --help                        Show help options",
+            "  --help-all                        Show all help options",
+            "",
+        ]
         for group, options in groups.items():
             lines.append(f"{group}:")
             for option in options:

@@ -58,16 +58,22 @@ def parse_call(body: bytes) -> Call:
     fields = [field.decode(errors="surrogateescape") for field in body.split(b"\0")]
     try:
         count = int(fields[0])
-        words = fields[1:1 + count]
+        words = fields[1 : 1 + count]
         kept = int(fields[1 + count])
-        environ = dict(entry.partition("=")[::2] for entry in fields[2 + count:2 + count + kept])
+        environ = dict(entry.partition("=")[::2] for entry in fields[2 + count : 2 + count + kept])
         cwd, flags = fields[2 + count + kept], fields[3 + count + kept]
         if len(words) != count or count < 1 or len(fields) != 4 + count + kept:
             raise ValueError(f"{len(fields)} fields")
     except (ValueError, IndexError) as error:
         raise ClientGone(f"malformed call: {error}") from None
-    return Call(name=words[0], args=words[1:], environ=environ, cwd=cwd, stdin_tty=flags[:1] == "1",
-                stdout_tty=flags[1:2] == "1")
+    return Call(
+        name=words[0],
+        args=words[1:],
+        environ=environ,
+        cwd=cwd,
+        stdin_tty=flags[:1] == "1",
+        stdout_tty=flags[1:2] == "1",
+    )
 
 
 class Channel:
@@ -170,8 +176,14 @@ def _frame(kind: bytes, data: bytes) -> bytes:
 class Server:
     """`run`: executes one command (`cli.execute`); `local`: tells which calls only the client itself can run."""
 
-    def __init__(self, directory: str, run: Callable[[Invocation], int], local: Callable[[Call], bool],
-                 *, allowed: Callable[[int], bool] = lambda uid: uid == 0) -> None:
+    def __init__(
+        self,
+        directory: str,
+        run: Callable[[Invocation], int],
+        local: Callable[[Call], bool],
+        *,
+        allowed: Callable[[int], bool] = lambda uid: uid == 0,
+    ) -> None:
         self.directory = directory
         self.path = os.path.join(directory, SOCKET_NAME)
         self._run = run
@@ -237,8 +249,13 @@ class Server:
             channel.refer_back()
             return
         invocation = Invocation(
-            name=call.name, args=call.args, out=ChannelSink(channel, b"1"), err=ChannelSink(channel, b"2"),
-            cwd=call.cwd, environ={**call.environ, "QUORATE_RUN": self.directory}, read_input=channel.read_input,
+            name=call.name,
+            args=call.args,
+            out=ChannelSink(channel, b"1"),
+            err=ChannelSink(channel, b"2"),
+            cwd=call.cwd,
+            environ={**call.environ, "QUORATE_RUN": self.directory},
+            read_input=channel.read_input,
             out_is_tty=call.stdout_tty,
         )
         channel.finish(self._run(invocation))

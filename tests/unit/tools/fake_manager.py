@@ -21,7 +21,8 @@ CIB = b"""<cib crm_feature_set="3.20.1" validate-with="pacemaker-3.9" epoch="5" 
 <resources><primitive id="web" class="ocf" provider="pacemaker" type="Dummy"/></resources><constraints/></configuration>
 <status><node_state id="1" uname="node1" in_ccm="true" crmd="online" join="member" expected="member">
 <lrm id="1"><lrm_resources><lrm_resource id="web" type="Dummy" class="ocf" provider="pacemaker">
-<lrm_rsc_op id="web_last_0" operation_key="web_start_0" operation="start" transition-key="1:1:0:u" transition-magic="0:0;1:1:0:u" call-id="5" rc-code="0" op-status="0" interval="0"/>
+<lrm_rsc_op id="web_last_0" operation_key="web_start_0" operation="start"
+ transition-key="1:1:0:u" transition-magic="0:0;1:1:0:u" call-id="5" rc-code="0" op-status="0" interval="0"/>
 </lrm_resource></lrm_resources></lrm></node_state>
 <node_state id="2" uname="node2" in_ccm="true" crmd="online" join="member" expected="member"/></status></cib>"""
 
@@ -51,7 +52,9 @@ class FakeManager:
         self._thread.start()
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         self._closed = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -91,7 +94,11 @@ class FakeManager:
         if refused is not None:
             return protocol.Reply(serial=request.serial, rc=refused.rc, message=refused.message, data=refused.data)
         answer = self._work(request)
-        if isinstance(answer, protocol.Reply) and hasattr(request, "request") and not isinstance(request, protocol.Fate):
+        if (
+            isinstance(answer, protocol.Reply)
+            and hasattr(request, "request")
+            and not isinstance(request, protocol.Fate)
+        ):
             self.fates[request.request] = answer
         return answer
 
@@ -100,14 +107,24 @@ class FakeManager:
         match request:
             case protocol.CibQuery():
                 try:
-                    data = query(self.cib, section=request.section, xpath=request.xpath, no_children=request.no_children)
+                    data = query(
+                        self.cib, section=request.section, xpath=request.xpath, no_children=request.no_children
+                    )
                 except (CibError, ValueError) as error:
                     return protocol.Reply(serial=serial, rc=105, message=str(error))
                 return protocol.Reply(serial=serial, rc=0 if data is not None else 105, data=data)
             case protocol.CibChange():
-                outcome = apply(self.cib, Operation(kind=request.kind, section=request.section, xpath=request.xpath,
-                                                    xml=request.xml, allow_create=request.allow_create,
-                                                    force=request.forced))
+                outcome = apply(
+                    self.cib,
+                    Operation(
+                        kind=request.kind,
+                        section=request.section,
+                        xpath=request.xpath,
+                        xml=request.xml,
+                        allow_create=request.allow_create,
+                        force=request.forced,
+                    ),
+                )
                 return protocol.Reply(serial=serial, rc=outcome.rc, message=outcome.message)
             case protocol.AttributeSet():
                 key = (request.node or "node1", request.name)
@@ -126,20 +143,47 @@ class FakeManager:
                 return protocol.AttributeReply(serial=serial, values=values)
             case protocol.StatusQuery():
                 facts = tuple(
-                    protocol.NodeFacts(id=number, name=f"node{number}", in_view=True, manager=True, synced=True,
-                                       boot_id="b", feature_set="3.20.1", votes=1)
+                    protocol.NodeFacts(
+                        id=number,
+                        name=f"node{number}",
+                        in_view=True,
+                        manager=True,
+                        synced=True,
+                        boot_id="b",
+                        feature_set="3.20.1",
+                        votes=1,
+                    )
                     for number in (1, 2)
                 )
                 return protocol.StatusReply(
-                    serial=serial, cib=self.cib.serialize() if request.cib else None, cluster="test", node="node1",
-                    node_id=1, engine="heartbeat", version="0.1", dc="node1", quorate=True, votes=2, expected_votes=2,
-                    rights=("keep", "fence", "write", "take-over"), nodes=facts, controller_state="S_IDLE",
-                    configuration_synced=True, fences=self.fences, banners=self.banners,
+                    serial=serial,
+                    cib=self.cib.serialize() if request.cib else None,
+                    cluster="test",
+                    node="node1",
+                    node_id=1,
+                    engine="heartbeat",
+                    version="0.1",
+                    dc="node1",
+                    quorate=True,
+                    votes=2,
+                    expected_votes=2,
+                    rights=("keep", "fence", "write", "take-over"),
+                    nodes=facts,
+                    controller_state="S_IDLE",
+                    configuration_synced=True,
+                    fences=self.fences,
+                    banners=self.banners,
                 )
             case protocol.Fate():
                 known = self.fates.get(request.request)
-                data = {"known": known is not None, "rc": known.rc if known else 0, "message": known.message if known else ""}
+                data = {
+                    "known": known is not None,
+                    "rc": known.rc if known else 0,
+                    "message": known.message if known else "",
+                }
                 return protocol.Reply(serial=serial, data=data)
             case protocol.FenceDevices():
-                return protocol.Reply(serial=serial, data=["fd", "f2"] if request.target in (None, "node1", "node2") else [])
+                return protocol.Reply(
+                    serial=serial, data=["fd", "f2"] if request.target in (None, "node1", "node2") else []
+                )
         return protocol.Reply(serial=serial)

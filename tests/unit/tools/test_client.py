@@ -56,7 +56,9 @@ def test_a_lost_answer_is_asked_for_and_nothing_is_done_twice(manager: FakeManag
     assert [fate.request for fate in fates] == [changes[0].request]
 
 
-def test_a_request_that_is_unknown_after_the_loss_is_sent_again_with_its_id(manager: FakeManager, backend: LiveBackend) -> None:
+def test_a_request_that_is_unknown_after_the_loss_is_sent_again_with_its_id(
+    manager: FakeManager, backend: LiveBackend
+) -> None:
     manager.drop_next = True
     manager.forget_next = True
     backend.set_attribute("a", "1")

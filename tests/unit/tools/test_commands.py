@@ -32,8 +32,9 @@ class Shell:
         path.write_text(CIB)
 
     def run(self, name: str, *args: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        call, out, err = captured(name, *args, environ={"CIB_file": str(self.path), "TZ": "UTC"}, stdin=stdin,
-                                  cwd=str(self.path.parent))
+        call, out, err = captured(
+            name, *args, environ={"CIB_file": str(self.path), "TZ": "UTC"}, stdin=stdin, cwd=str(self.path.parent)
+        )
         call.wall = lambda: 1_800_000_000.0
         return cli.execute(call), out.getvalue(), err.getvalue()
 
@@ -76,11 +77,21 @@ def test_patch_from_standard_input(shell: Shell) -> None:
     assert 'description="new"' in shell.text
 
 
-@pytest.mark.parametrize(("args", "code"), [
-    (["-E"], 107), (["--upgrade"], 107), (["-M", "-X", '<primitive id="no"/>'], 105), (["-R", "-x", "/nonexistent"], 78),
-    (["-Q", "--nonsense"], 64), ([], 64), (["-Q", "-o", "tags"], 105), (["-R", "-X", "<bad"], 78),
-    (["-D", "--xpath", "//primitive[@id='no']"], 0), (["-B"], 0),
-])
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["-E"], 107),
+        (["--upgrade"], 107),
+        (["-M", "-X", '<primitive id="no"/>'], 105),
+        (["-R", "-x", "/nonexistent"], 78),
+        (["-Q", "--nonsense"], 64),
+        ([], 64),
+        (["-Q", "-o", "tags"], 105),
+        (["-R", "-X", "<bad"], 78),
+        (["-D", "--xpath", "//primitive[@id='no']"], 0),
+        (["-B"], 0),
+    ],
+)
 def test_exit_codes(shell: Shell, args: list[str], code: int) -> None:
     assert shell.run("cibadmin", *args)[0] == code
 
@@ -102,16 +113,25 @@ def test_options_and_node_attributes(shell: Shell) -> None:
     assert 'id="nodes-1-la"' in shell.text
     shell.ok("crm_attribute", "-N", "node1", "-n", "la", "-v", "value++")
     assert shell.ok("crm_attribute", "-N", "node1", "-n", "la", "-Gq") == "2\n"
-    assert shell.ok("crm_attribute", "-N", "node1", "-n", "la", "-D") == "Deleted nodes attribute: id=nodes-1-la name=la\n"
+    assert (
+        shell.ok("crm_attribute", "-N", "node1", "-n", "la", "-D") == "Deleted nodes attribute: id=nodes-1-la name=la\n"
+    )
     assert shell.ok("crm_attribute", "-N", "node1", "-n", "la", "-D") == ""
     shell.ok("crm_attribute", "-N", "node1", "-z", "-n", "cpu", "-v", "4")
     assert 'id="nodes-1-utilization-cpu"' in shell.text
 
 
-@pytest.mark.parametrize(("args", "code"), [
-    (["-n", "none", "-G"], 105), (["-n", "none", "-G", "-d", "x"], 0), (["-N", "nobody", "-n", "a", "-v", "b"], 105),
-    (["--bogus"], 64), (["-t", "bogus", "-n", "a", "-G"], 105), (["-p", "-v", "3"], 64),
-])
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["-n", "none", "-G"], 105),
+        (["-n", "none", "-G", "-d", "x"], 0),
+        (["-N", "nobody", "-n", "a", "-v", "b"], 105),
+        (["--bogus"], 64),
+        (["-t", "bogus", "-n", "a", "-G"], 105),
+        (["-p", "-v", "3"], 64),
+    ],
+)
 def test_attribute_exit_codes(shell: Shell, args: list[str], code: int) -> None:
     assert shell.run("crm_attribute", *args)[0] == code
 
@@ -142,7 +162,10 @@ def test_parameters(shell: Shell) -> None:
     assert shell.ok("crm_resource", "-r", "r1", "-g", "foo") == "bar\n"
     out = shell.ok("crm_resource", "-r", "r4", "-m", "-p", "target-role", "-v", "Stopped")
     assert out.startswith("Performing update of 'target-role' on 'cl', the parent of 'r4'\n")
-    assert shell.ok("crm_resource", "-r", "r1", "-d", "foo") == "Deleted 'r1' option: id=r1-instance_attributes-foo name=foo\n"
+    assert (
+        shell.ok("crm_resource", "-r", "r1", "-d", "foo")
+        == "Deleted 'r1' option: id=r1-instance_attributes-foo name=foo\n"
+    )
     assert shell.run("crm_resource", "-r", "r1", "-p", "foo")[0] == 64
 
 
@@ -150,9 +173,15 @@ def test_move_ban_clear(shell: Shell) -> None:
     shell.ok("crm_resource", "-r", "r1", "-M", "-N", "node2")
     assert '<rsc_location id="cli-prefer-r1" rsc="r1" role="Started" node="node2" score="INFINITY"/>' in shell.text
     assert shell.run("crm_resource", "-r", "r1", "-M", "-N", "node1")[0] == 108
-    assert "WARNING: Creating rsc_location constraint 'cli-ban-r1-on-node1'" in shell.ok("crm_resource", "-r", "r1", "-B")
+    assert "WARNING: Creating rsc_location constraint 'cli-ban-r1-on-node1'" in shell.ok(
+        "crm_resource", "-r", "r1", "-B"
+    )
     removed = shell.ok("crm_resource", "-r", "r1", "--un-move")
-    assert set(removed.split("\n")) == {"Removing constraint: cli-ban-r1-on-node1", "Removing constraint: cli-prefer-r1", ""}
+    assert set(removed.split("\n")) == {
+        "Removing constraint: cli-ban-r1-on-node1",
+        "Removing constraint: cli-prefer-r1",
+        "",
+    }
     shell.ok("crm_resource", "-r", "cl", "-M", "--promoted", "-N", "node2")
     assert 'rsc="cl" role="Promoted" node="node2"' in shell.text
     code, _, err = shell.run("crm_resource", "-r", "g", "-B")
@@ -175,9 +204,12 @@ def test_locations_and_constraints(shell: Shell) -> None:
     assert shell.ok("crm_resource", "-r", "cl", "-W") == "resource cl is running on: node1 Promoted\n"
     code, out, err = shell.run("crm_resource", "-r", "g", "-W")
     assert (code, out, err) == (0, "", "resource g is NOT running\n")
-    shell.ok("cibadmin", "-C", "-o", "constraints", "-X",
-             '<rsc_colocation id="c1" rsc="r1" with-rsc="g" score="INFINITY"/>')
-    assert shell.ok("crm_resource", "-r", "r1", "-a") == "Resources r1 is colocated with:\n  * g (score=INFINITY, id=c1)\n"
+    shell.ok(
+        "cibadmin", "-C", "-o", "constraints", "-X", '<rsc_colocation id="c1" rsc="r1" with-rsc="g" score="INFINITY"/>'
+    )
+    assert (
+        shell.ok("crm_resource", "-r", "r1", "-a") == "Resources r1 is colocated with:\n  * g (score=INFINITY, id=c1)\n"
+    )
 
 
 def test_a_damaged_file_can_be_read_but_not_changed(shell: Shell) -> None:
@@ -213,7 +245,12 @@ def test_crm_mon_forms(shell: Shell) -> None:
 
 
 def test_what_needs_a_cluster_says_so(shell: Shell) -> None:
-    for call in (["crmadmin", "-D"], ["crm_node", "-l"], ["stonith_admin", "-L"], ["attrd_updater", "-n", "a", "-U", "1"]):
+    for call in (
+        ["crmadmin", "-D"],
+        ["crm_node", "-l"],
+        ["stonith_admin", "-L"],
+        ["attrd_updater", "-n", "a", "-U", "1"],
+    ):
         assert shell.run(*call)[0] == 102
     assert shell.ok("crmadmin", "-N") == "cluster node: node1 (1)\ncluster node: node2 (2)\n"
 
@@ -230,8 +267,15 @@ def test_tickets_and_rules(shell: Shell) -> None:
 
 def test_shadow_copies(shell: Shell, tmp_path: Path) -> None:
     environ = {"CIB_file": str(shell.path), "CIB_shadow_dir": str(tmp_path / "shadows")}
-    for args, code in ((["-b", "-c", "s1"], 0), (["-b", "-c", "s1"], 73), (["-C", "s1"], 107), (["-D", "s1"], 107),
-                       (["-D", "s1", "-f"], 0), (["-D", "s1", "-f"], 105), (["-c", "../evil"], 64)):
+    for args, code in (
+        (["-b", "-c", "s1"], 0),
+        (["-b", "-c", "s1"], 73),
+        (["-C", "s1"], 107),
+        (["-D", "s1"], 107),
+        (["-D", "s1", "-f"], 0),
+        (["-D", "s1", "-f"], 105),
+        (["-c", "../evil"], 64),
+    ):
         call, _, err = captured("crm_shadow", *args, environ=environ)
         assert cli.execute(call) == code, err.getvalue()
 

@@ -7,11 +7,20 @@ import pytest
 from quorate.tools.failure import CommandFailed, Exit
 from quorate.tools.options import Table, opt
 
-TABLE = Table("x", "a command", (
-    opt("Q query", "look"), opt("l local", "here"), opt("o scope section", "where", "NAME"),
-    opt("m level", "how much", "N", optional=True), opt("v value", "what", "V"), opt("verbose", "more"),
-    opt("p 5", "flag"), opt("old-name", "hidden one", hidden=True),
-))
+TABLE = Table(
+    "x",
+    "a command",
+    (
+        opt("Q query", "look"),
+        opt("l local", "here"),
+        opt("o scope section", "where", "NAME"),
+        opt("m level", "how much", "N", optional=True),
+        opt("v value", "what", "V"),
+        opt("verbose", "more"),
+        opt("p 5", "flag"),
+        opt("old-name", "hidden one", hidden=True),
+    ),
+)
 
 
 def test_short_options_cluster_and_carry_their_value() -> None:
@@ -26,10 +35,18 @@ def test_a_required_value_may_begin_with_a_dash() -> None:
     assert TABLE.parse(["--value=-1"]).get("value") == "-1"
 
 
-@pytest.mark.parametrize(("args", "value", "words"), [
-    (["-m"], "", []), (["-m", "3"], "3", []), (["-m", "-Q"], "", []), (["--level", "2"], "2", []),
-    (["--level=2", "word"], "2", ["word"]), (["-m3"], "3", []), (["-ml"], "", []),
-])
+@pytest.mark.parametrize(
+    ("args", "value", "words"),
+    [
+        (["-m"], "", []),
+        (["-m", "3"], "3", []),
+        (["-m", "-Q"], "", []),
+        (["--level", "2"], "2", []),
+        (["--level=2", "word"], "2", ["word"]),
+        (["-m3"], "3", []),
+        (["-ml"], "", []),
+    ],
+)
 def test_an_optional_value_does_not_swallow_options(args: list[str], value: str, words: list[str]) -> None:
     parsed = TABLE.parse(args)
     assert parsed.get("level") == value

@@ -49,8 +49,9 @@ def run(server: Server, *args: str, stdin: bytes = b"", name: str = "crm_node") 
         link.symlink_to(CLIENT)
     environ = {**os.environ, "QUORATE_RUN": server.directory}
     environ.pop("CIB_file", None)
-    return subprocess.run([str(link), *args], input=stdin, capture_output=True, env=environ, check=False,
-                          cwd=server.directory, timeout=30)
+    return subprocess.run(
+        [str(link), *args], input=stdin, capture_output=True, env=environ, check=False, cwd=server.directory, timeout=30
+    )
 
 
 def test_arguments_directory_output_and_code_pass_through(server: Server) -> None:
@@ -91,7 +92,9 @@ def test_garbage_ends_the_connection_and_nothing_else(server: Server) -> None:
     assert run(server, "still").returncode == 7
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"1\0a", b"0\x000\0/\x00000", b"1\0a\x005\0k=v\0/\x00000", b"-1\x000\0/\x00000"])
+@pytest.mark.parametrize(
+    "body", [b"", b"x", b"1\0a", b"0\x000\0/\x00000", b"1\0a\x005\0k=v\0/\x00000", b"-1\x000\0/\x00000"]
+)
 def test_malformed_calls_are_refused(body: bytes) -> None:
     with pytest.raises(ClientGone):
         parse_call(body)
@@ -99,16 +102,21 @@ def test_malformed_calls_are_refused(body: bytes) -> None:
 
 def test_a_call_is_parsed() -> None:
     call = parse_call(b"\0".join([b"2", b"crm_node", b"-n", b"1", b"LC_ALL=C=x", b"/tmp", b"010"]))
-    assert call == Call(name="crm_node", args=["-n"], environ={"LC_ALL": "C=x"}, cwd="/tmp", stdin_tty=False, stdout_tty=True)
+    assert call == Call(
+        name="crm_node", args=["-n"], environ={"LC_ALL": "C=x"}, cwd="/tmp", stdin_tty=False, stdout_tty=True
+    )
 
 
 def test_without_a_server_the_whole_program_runs(tmp_path: Path) -> None:
     environ = {**os.environ, "QUORATE_RUN": str(tmp_path), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     environ.pop("CIB_file", None)
-    result = subprocess.run([str(CLIENT.parent / "crm_error"), "-X", "105"], capture_output=True, env=environ, check=False,
-                            timeout=30)
+    result = subprocess.run(
+        [str(CLIENT.parent / "crm_error"), "-X", "105"], capture_output=True, env=environ, check=False, timeout=30
+    )
     assert result.stdout == b"No such object\n"
-    result = subprocess.run([str(CLIENT.parent / "crm_node"), "-l"], capture_output=True, env=environ, check=False, timeout=30)
+    result = subprocess.run(
+        [str(CLIENT.parent / "crm_node"), "-l"], capture_output=True, env=environ, check=False, timeout=30
+    )
     assert result.returncode == 102
 
 
@@ -129,10 +137,19 @@ def test_every_command_has_its_link() -> None:
     assert links == set(cli.COMMANDS)
 
 
-@pytest.mark.parametrize(("name", "args", "local"), [
-    ("crm_mon", ["-1"], False), ("crm_mon", [], True), ("crm_mon", ["--output-as=xml"], False), ("crm_mon", ["-rn1"], False),
-    ("crm_mon", ["-1", "-d"], True), ("crm_shadow", ["-w"], True), ("cibadmin", ["-Q"], False), ("crm_mon", ["-s"], False),
-])
+@pytest.mark.parametrize(
+    ("name", "args", "local"),
+    [
+        ("crm_mon", ["-1"], False),
+        ("crm_mon", [], True),
+        ("crm_mon", ["--output-as=xml"], False),
+        ("crm_mon", ["-rn1"], False),
+        ("crm_mon", ["-1", "-d"], True),
+        ("crm_shadow", ["-w"], True),
+        ("cibadmin", ["-Q"], False),
+        ("crm_mon", ["-s"], False),
+    ],
+)
 def test_what_owns_the_screen_runs_at_the_caller(name: str, args: list[str], local: bool) -> None:
     assert cli.is_local(name, args, True) is local
 
@@ -145,11 +162,25 @@ def test_the_real_commands_through_the_server(tmp_path: Path) -> None:
         assert run(instance, "-n").stdout == b"node1\n"
         assert run(instance, "-n", "a", "-U", "5", name="attrd_updater").returncode == 0
         assert run(instance, "-n", "a", "-Q", name="attrd_updater").stdout == b'name="a" host="node1" value="5"\n'
-        created = run(instance, "-C", "-o", "resources", "-p", name="cibadmin",
-                      stdin=b'<primitive id="x" class="ocf" provider="pacemaker" type="Dummy"/>')
+        created = run(
+            instance,
+            "-C",
+            "-o",
+            "resources",
+            "-p",
+            name="cibadmin",
+            stdin=b'<primitive id="x" class="ocf" provider="pacemaker" type="Dummy"/>',
+        )
         assert created.returncode == 0
-        again = run(instance, "-C", "-o", "resources", "-X",
-                    '<primitive id="x" class="ocf" provider="pacemaker" type="Dummy"/>', name="cibadmin")
+        again = run(
+            instance,
+            "-C",
+            "-o",
+            "resources",
+            "-X",
+            '<primitive id="x" class="ocf" provider="pacemaker" type="Dummy"/>',
+            name="cibadmin",
+        )
         assert again.returncode == 108
         assert again.stdout.startswith(b"<failed>")
         instance.close()

@@ -30,20 +30,38 @@ class Backend(Protocol):
     def cib(self) -> Cib:
         """The whole document, the caller's own copy."""
 
-    def query(self, *, section: str | None = None, xpath: str | None = None, no_children: bool = False,
-              pretty: bool = True) -> bytes | None:
+    def query(
+        self, *, section: str | None = None, xpath: str | None = None, no_children: bool = False, pretty: bool = True
+    ) -> bytes | None:
         """The XML asked for; None when there is no such thing."""
 
-    def change(self, kind: str, *, section: str | None = None, xpath: str | None = None, xml: bytes | None = None,
-               allow_create: bool = False, forced: bool = False) -> None:
+    def change(
+        self,
+        kind: str,
+        *,
+        section: str | None = None,
+        xpath: str | None = None,
+        xml: bytes | None = None,
+        allow_create: bool = False,
+        forced: bool = False,
+    ) -> None:
         """One CIB operation (`model.cib.KINDS`), all or nothing."""
 
     def status(self, *, cib: bool = True) -> protocol.StatusReply:
         """Facts that are not in the CIB: fencing history, links, banners, rights."""
 
-    def set_attribute(self, name: str, value: str | None, *, node: str | None = None,
-                      set_type: str = "instance_attributes", set_id: str | None = None, pattern: bool = False,
-                      private: bool = False, delay_ms: int = 0) -> None:
+    def set_attribute(
+        self,
+        name: str,
+        value: str | None,
+        *,
+        node: str | None = None,
+        set_type: str = "instance_attributes",
+        set_id: str | None = None,
+        pattern: bool = False,
+        private: bool = False,
+        delay_ms: int = 0,
+    ) -> None:
         """A transient node attribute; value None deletes."""
 
     def attributes(self, name: str, *, node: str | None = None) -> tuple[protocol.AttributeValue, ...]:

@@ -47,11 +47,13 @@ class LiveBackend:
             raise CommandFailed(Exit.PROTOCOL, "The manager has no configuration yet")
         return _parsed(data)
 
-    def query(self, *, section: str | None = None, xpath: str | None = None, no_children: bool = False,
-              pretty: bool = True) -> bytes | None:
+    def query(
+        self, *, section: str | None = None, xpath: str | None = None, no_children: bool = False, pretty: bool = True
+    ) -> bytes | None:
         try:
             reply = self._connection.ask(
-                protocol.CibQuery(section=section, xpath=xpath, no_children=no_children, **self._common()), protocol.Reply
+                protocol.CibQuery(section=section, xpath=xpath, no_children=no_children, **self._common()),
+                protocol.Reply,
             )
         except CommandFailed as failure:
             if failure.code == Exit.NOSUCH:
@@ -63,14 +65,32 @@ class LiveBackend:
         data = bytes(reply.data) if isinstance(reply.data, bytes) else str(reply.data).encode()
         return pretty_xml(data) if pretty else data
 
-    def change(self, kind: str, *, section: str | None = None, xpath: str | None = None, xml: bytes | None = None,
-               allow_create: bool = False, forced: bool = False) -> None:
+    def change(
+        self,
+        kind: str,
+        *,
+        section: str | None = None,
+        xpath: str | None = None,
+        xml: bytes | None = None,
+        allow_create: bool = False,
+        forced: bool = False,
+    ) -> None:
         request = request_id()
-        _check(self._connection.change(
-            protocol.CibChange(request=request, kind=kind, section=section, xpath=xpath, xml=xml,
-                               allow_create=allow_create, forced=forced, **self._common()),
-            request,
-        ))
+        _check(
+            self._connection.change(
+                protocol.CibChange(
+                    request=request,
+                    kind=kind,
+                    section=section,
+                    xpath=xpath,
+                    xml=xml,
+                    allow_create=allow_create,
+                    forced=forced,
+                    **self._common(),
+                ),
+                request,
+            )
+        )
 
     def status(self, *, cib: bool = True) -> protocol.StatusReply:
         answer = self._connection.ask(protocol.StatusQuery(cib=cib, **self._common()), protocol.StatusReply)
@@ -78,16 +98,37 @@ class LiveBackend:
             raise CommandFailed(answer.rc, answer.message)
         return answer
 
-    def set_attribute(self, name: str, value: str | None, *, node: str | None = None,
-                      set_type: str = "instance_attributes", set_id: str | None = None, pattern: bool = False,
-                      private: bool = False, delay_ms: int = 0) -> None:
+    def set_attribute(
+        self,
+        name: str,
+        value: str | None,
+        *,
+        node: str | None = None,
+        set_type: str = "instance_attributes",
+        set_id: str | None = None,
+        pattern: bool = False,
+        private: bool = False,
+        delay_ms: int = 0,
+    ) -> None:
         request = request_id()
-        _check(self._connection.change(
-            protocol.AttributeSet(request=request, name=name, value=value, node=node, set_type=set_type, set_id=set_id,
-                                  pattern=pattern, private=private, delay_ms=delay_ms, wait=delay_ms == 0,
-                                  **self._common()),
-            request,
-        ))
+        _check(
+            self._connection.change(
+                protocol.AttributeSet(
+                    request=request,
+                    name=name,
+                    value=value,
+                    node=node,
+                    set_type=set_type,
+                    set_id=set_id,
+                    pattern=pattern,
+                    private=private,
+                    delay_ms=delay_ms,
+                    wait=delay_ms == 0,
+                    **self._common(),
+                ),
+                request,
+            )
+        )
 
     def attributes(self, name: str, *, node: str | None = None) -> tuple[protocol.AttributeValue, ...]:
         answer = self._connection.ask(

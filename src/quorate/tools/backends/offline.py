@@ -63,8 +63,9 @@ class OfflineBackend:
     def cib(self) -> Cib:
         return self._document().copy()
 
-    def query(self, *, section: str | None = None, xpath: str | None = None, no_children: bool = False,
-              pretty: bool = True) -> bytes | None:
+    def query(
+        self, *, section: str | None = None, xpath: str | None = None, no_children: bool = False, pretty: bool = True
+    ) -> bytes | None:
         try:
             return query(self._document(), section=section, xpath=xpath, no_children=no_children, pretty=pretty)
         except CibError as error:
@@ -72,17 +73,35 @@ class OfflineBackend:
         except ValueError as error:
             raise CommandFailed(Exit.USAGE, str(error)) from None
 
-    def change(self, kind: str, *, section: str | None = None, xpath: str | None = None, xml: bytes | None = None,
-               allow_create: bool = False, forced: bool = False) -> None:
+    def change(
+        self,
+        kind: str,
+        *,
+        section: str | None = None,
+        xpath: str | None = None,
+        xml: bytes | None = None,
+        allow_create: bool = False,
+        forced: bool = False,
+    ) -> None:
         cib = self._document()
         if self._damaged:
             raise CommandFailed(Exit.CONFIG, f"{self.path}: {self._damaged}; a damaged file is not changed")
         written = time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(self._call.wall()))
-        outcome = apply(cib, Operation(
-            kind=kind, section=section, xpath=xpath, xml=xml, allow_create=allow_create, force=forced, written=written,
-            client=self._call.name, user=self._call.user or self._call.environ.get("USER") or "root",
-            origin=self.local_node(),
-        ))
+        outcome = apply(
+            cib,
+            Operation(
+                kind=kind,
+                section=section,
+                xpath=xpath,
+                xml=xml,
+                allow_create=allow_create,
+                force=forced,
+                written=written,
+                client=self._call.name,
+                user=self._call.user or self._call.environ.get("USER") or "root",
+                origin=self.local_node(),
+            ),
+        )
         if outcome.rc:
             raise CommandFailed(outcome.rc, outcome.message)
         if outcome.changed:
@@ -106,9 +125,18 @@ class OfflineBackend:
         document = self._document()
         return protocol.StatusReply(serial=0, cib=document.serialize() if cib else None, node=self.local_node())
 
-    def set_attribute(self, name: str, value: str | None, *, node: str | None = None,
-                      set_type: str = "instance_attributes", set_id: str | None = None, pattern: bool = False,
-                      private: bool = False, delay_ms: int = 0) -> None:
+    def set_attribute(
+        self,
+        name: str,
+        value: str | None,
+        *,
+        node: str | None = None,
+        set_type: str = "instance_attributes",
+        set_id: str | None = None,
+        pattern: bool = False,
+        private: bool = False,
+        delay_ms: int = 0,
+    ) -> None:
         raise _no_cluster()
 
     def attributes(self, name: str, *, node: str | None = None) -> tuple[protocol.AttributeValue, ...]:

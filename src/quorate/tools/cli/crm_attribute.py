@@ -11,34 +11,70 @@ from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin,
 from .output import Output, run_with_output
 
 _SELECT, _COMMAND, _MORE = "Selecting attributes", "Commands", "Additional options"
-TABLE = Table("crm_attribute", "crm_attribute - query and update Pacemaker cluster options and node attributes", (
-    *OUTPUT_OPTIONS,
-    opt("i id attr-id", "(Advanced) Operate on instance of specified attribute with this XML ID", "XML_ID", group=_SELECT),
-    opt("n name attr-name", "Operate on attribute or option with this name. For queries, this is optional, in which "
-        "case all matching attributes will be returned.", "NAME", group=_SELECT),
-    opt("P pattern", "Operate on all attributes matching this pattern (with -G, or with -v/-D and -l reboot)",
-        "PATTERN", group=_SELECT),
-    opt("p promotion", "Operate on node attribute used as promotion score for specified resource, or resource given in "
-        "OCF_RESOURCE_INSTANCE environment variable if none is specified; this also defaults -l/--lifetime to reboot",
-        "RESOURCE", optional=True, group=_SELECT),
-    opt("s set-name", "(Advanced) Operate on instance of specified attribute that is within set with this XML ID",
-        "NAME", group=_SELECT),
-    opt("D delete delete-attr", "Delete the attribute/option", group=_COMMAND),
-    opt("G query get-value", "Query the current value of the attribute/option.", group=_COMMAND),
-    opt("v update attr-value", "Update the value of the attribute/option", "VALUE", group=_COMMAND),
-    opt("d default", "(Advanced) Default value to display if none is found in configuration", "VALUE", group=_MORE),
-    opt("l lifetime", "Lifetime of the node attribute. Valid values: reboot, forever", "LIFETIME", group=_MORE),
-    opt("N node uname node-uname", "Set a node attribute for named node (instead of a cluster option).", "NODE",
-        group=_MORE),
-    opt("U", "Old name of -N", "NODE", group=_MORE, hidden=True),
-    opt("t type", "Which part of the configuration to update/delete/query the option in. Valid values: crm_config, "
-        "rsc_defaults, op_defaults, tickets, nodes, status", "SECTION", group=_MORE),
-    opt("z utilization", "Set an utilization attribute for the node.", group=_MORE),
-    opt("Q", "Old name of -q", group=_MORE, hidden=True),
-    opt("u uuid node-uuid", "Old name of -N, by id", "ID", group=_MORE, hidden=True),
-    opt("q quiet", "Print only the value on stdout", group="Application Options"),
-    *APPLICATION_OPTIONS,
-))
+TABLE = Table(
+    "crm_attribute",
+    "crm_attribute - query and update Pacemaker cluster options and node attributes",
+    (
+        *OUTPUT_OPTIONS,
+        opt(
+            "i id attr-id",
+            "(Advanced) Operate on instance of specified attribute with this XML ID",
+            "XML_ID",
+            group=_SELECT,
+        ),
+        opt(
+            "n name attr-name",
+            "Operate on attribute or option with this name. For queries, this is optional, in which "
+            "case all matching attributes will be returned.",
+            "NAME",
+            group=_SELECT,
+        ),
+        opt(
+            "P pattern",
+            "Operate on all attributes matching this pattern (with -G, or with -v/-D and -l reboot)",
+            "PATTERN",
+            group=_SELECT,
+        ),
+        opt(
+            "p promotion",
+            "Operate on node attribute used as promotion score for specified resource, or resource given in "
+            "OCF_RESOURCE_INSTANCE environment variable if none is specified; this also defaults -l/--lifetime to reboot",
+            "RESOURCE",
+            optional=True,
+            group=_SELECT,
+        ),
+        opt(
+            "s set-name",
+            "(Advanced) Operate on instance of specified attribute that is within set with this XML ID",
+            "NAME",
+            group=_SELECT,
+        ),
+        opt("D delete delete-attr", "Delete the attribute/option", group=_COMMAND),
+        opt("G query get-value", "Query the current value of the attribute/option.", group=_COMMAND),
+        opt("v update attr-value", "Update the value of the attribute/option", "VALUE", group=_COMMAND),
+        opt("d default", "(Advanced) Default value to display if none is found in configuration", "VALUE", group=_MORE),
+        opt("l lifetime", "Lifetime of the node attribute. Valid values: reboot, forever", "LIFETIME", group=_MORE),
+        opt(
+            "N node uname node-uname",
+            "Set a node attribute for named node (instead of a cluster option).",
+            "NODE",
+            group=_MORE,
+        ),
+        opt("U", "Old name of -N", "NODE", group=_MORE, hidden=True),
+        opt(
+            "t type",
+            "Which part of the configuration to update/delete/query the option in. Valid values: crm_config, "
+            "rsc_defaults, op_defaults, tickets, nodes, status",
+            "SECTION",
+            group=_MORE,
+        ),
+        opt("z utilization", "Set an utilization attribute for the node.", group=_MORE),
+        opt("Q", "Old name of -q", group=_MORE, hidden=True),
+        opt("u uuid node-uuid", "Old name of -N, by id", "ID", group=_MORE, hidden=True),
+        opt("q quiet", "Print only the value on stdout", group="Application Options"),
+        *APPLICATION_OPTIONS,
+    ),
+)
 
 
 def main(call: Invocation) -> int:
@@ -83,8 +119,9 @@ def _selection(call: Invocation, parsed: Parsed) -> Selection:
     if "promotion" in parsed:
         resource = parsed.text("promotion") or call.environ.get("OCF_RESOURCE_INSTANCE", "")
         if not resource:
-            raise CommandFailed(Exit.USAGE, "-p/--promotion must be called from an OCF resource agent or with a resource "
-                                            "ID specified")
+            raise CommandFailed(
+                Exit.USAGE, "-p/--promotion must be called from an OCF resource agent or with a resource ID specified"
+            )
         name = attributes.promotion_score_name(resource)
         lifetime = lifetime or "reboot"
     node = parsed.get("node") or parsed.get("U") or parsed.get("uuid")
@@ -92,8 +129,13 @@ def _selection(call: Invocation, parsed: Parsed) -> Selection:
     if section in ("nodes", "status") and node is None:
         node = call.environ.get("OCF_RESKEY_CRM_meta_on_node") or call.environ.get("CRM_meta_on_node")
     return Selection(
-        section=section, node=node, name=name, pattern=parsed.get("pattern"), set_id=parsed.get("set-name"),
-        pair_id=parsed.get("id"), utilization="utilization" in parsed,
+        section=section,
+        node=node,
+        name=name,
+        pattern=parsed.get("pattern"),
+        set_id=parsed.get("set-name"),
+        pair_id=parsed.get("id"),
+        utilization="utilization" in parsed,
     )
 
 

@@ -9,18 +9,37 @@ from ..invocation import Invocation
 from ..options import APPLICATION_OPTIONS, Parsed, Table, begin, opt
 from .output import serialize
 
-TABLE = Table("crm_diff", "Compare two Pacemaker configurations (in XML format) to produce a custom diff-like output, or apply "
-              "such an output as a patch", (
-    opt("o original", "XML is contained in the named file (- for stdin)", "FILE", group="Original XML"),
-    opt("O original-string", "XML is contained in the supplied string", "STRING", group="Original XML"),
-    opt("n new", "Compare the original XML to the contents of the named file (- for stdin)", "FILE", group="Operation"),
-    opt("N new-string", "Compare the original XML with the contents of the supplied string", "STRING", group="Operation"),
-    opt("p patch", "Patch the original XML with the contents of the named file (- for stdin)", "FILE", group="Operation"),
-    opt("c cib", "Compare/patch the inputs as a CIB (includes versions details)", group="Additional Options"),
-    opt("s stdin", "Read from standard input what is not given otherwise", group="Additional Options"),
-    opt("u no-version", "Generate the difference without versions details", group="Additional Options"),
-    *APPLICATION_OPTIONS,
-))
+TABLE = Table(
+    "crm_diff",
+    "Compare two Pacemaker configurations (in XML format) to produce a custom diff-like output, or apply "
+    "such an output as a patch",
+    (
+        opt("o original", "XML is contained in the named file (- for stdin)", "FILE", group="Original XML"),
+        opt("O original-string", "XML is contained in the supplied string", "STRING", group="Original XML"),
+        opt(
+            "n new",
+            "Compare the original XML to the contents of the named file (- for stdin)",
+            "FILE",
+            group="Operation",
+        ),
+        opt(
+            "N new-string",
+            "Compare the original XML with the contents of the supplied string",
+            "STRING",
+            group="Operation",
+        ),
+        opt(
+            "p patch",
+            "Patch the original XML with the contents of the named file (- for stdin)",
+            "FILE",
+            group="Operation",
+        ),
+        opt("c cib", "Compare/patch the inputs as a CIB (includes versions details)", group="Additional Options"),
+        opt("s stdin", "Read from standard input what is not given otherwise", group="Additional Options"),
+        opt("u no-version", "Generate the difference without versions details", group="Additional Options"),
+        *APPLICATION_OPTIONS,
+    ),
+)
 
 
 def main(call: Invocation) -> int:

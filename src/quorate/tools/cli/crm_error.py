@@ -12,14 +12,19 @@ from ..invocation import Invocation
 from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin, opt
 from .output import Output, run_with_output
 
-TABLE = Table("crm_error", "crm_error - display name or description of a Pacemaker error code", (
-    *OUTPUT_OPTIONS,
-    opt("n name", "Show error's name with its description"),
-    opt("l list", "Show all known errors (enabled by default if no rc is specified)"),
-    opt("X exit", "Interpret as exit code rather than legacy function return value"),
-    opt("r rc", "Interpret as return code rather than legacy function return value"),
-    *APPLICATION_OPTIONS,
-), usage="[OPTION?] [-- <rc> [<rc>...]]")
+TABLE = Table(
+    "crm_error",
+    "crm_error - display name or description of a Pacemaker error code",
+    (
+        *OUTPUT_OPTIONS,
+        opt("n name", "Show error's name with its description"),
+        opt("l list", "Show all known errors (enabled by default if no rc is specified)"),
+        opt("X exit", "Interpret as exit code rather than legacy function return value"),
+        opt("r rc", "Interpret as return code rather than legacy function return value"),
+        *APPLICATION_OPTIONS,
+    ),
+    usage="[OPTION?] [-- <rc> [<rc>...]]",
+)
 
 
 def main(call: Invocation) -> int:

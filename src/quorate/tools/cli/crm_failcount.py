@@ -13,21 +13,26 @@ from ..options import APPLICATION_OPTIONS, Parsed, Table, begin, opt
 from . import crm_resource
 
 INFINITY = 1_000_000
-TABLE = Table("crm_failcount", "Query or delete resource fail counts", (
-    opt("G query get-value", "Query the current value of the resource's fail count", group="Commands"),
-    opt("D delete delete-attr", "Delete resource's recorded failures", group="Commands"),
-    opt("r resource resource-id", "Name of the resource to use (required)", "ID"),
-    opt("n operation", "Name of operation to use (instead of all operations)", "NAME"),
-    opt("I interval", "If operation is specified, its interval", "TIME"),
-    opt("N node uname", "Use failcount on named node (instead of local node)", "NODE"),
-    opt("U", "Old name of -N", "NODE", hidden=True),
-    opt("v attr-value", "Only 0 has a meaning: delete", "VALUE", hidden=True),
-    opt("i attr-id", "Ignored", "ID", hidden=True),
-    opt("l lifetime", "Ignored", "VALUE", hidden=True),
-    opt("q quiet", "Print only the value (if querying)"),
-    opt("Q", "Old name of -q", hidden=True),
-    *APPLICATION_OPTIONS,
-), usage="<command> [<options>]")
+TABLE = Table(
+    "crm_failcount",
+    "Query or delete resource fail counts",
+    (
+        opt("G query get-value", "Query the current value of the resource's fail count", group="Commands"),
+        opt("D delete delete-attr", "Delete resource's recorded failures", group="Commands"),
+        opt("r resource resource-id", "Name of the resource to use (required)", "ID"),
+        opt("n operation", "Name of operation to use (instead of all operations)", "NAME"),
+        opt("I interval", "If operation is specified, its interval", "TIME"),
+        opt("N node uname", "Use failcount on named node (instead of local node)", "NODE"),
+        opt("U", "Old name of -N", "NODE", hidden=True),
+        opt("v attr-value", "Only 0 has a meaning: delete", "VALUE", hidden=True),
+        opt("i attr-id", "Ignored", "ID", hidden=True),
+        opt("l lifetime", "Ignored", "VALUE", hidden=True),
+        opt("q quiet", "Print only the value (if querying)"),
+        opt("Q", "Old name of -q", hidden=True),
+        *APPLICATION_OPTIONS,
+    ),
+    usage="<command> [<options>]",
+)
 
 
 def main(call: Invocation) -> int:
@@ -62,7 +67,9 @@ def _query(call: Invocation, parsed: Parsed, backend: Backend, node: str, resour
     shown = f"{base}#{operation}_{interval}" if operation is not None else base
     total = 0
     for found in attributes.find(backend, Selection(section="status", node=node)):
-        wanted = found.name == shown if operation is not None else found.name.startswith(f"{base}#") or found.name == base
+        wanted = (
+            found.name == shown if operation is not None else found.name.startswith(f"{base}#") or found.name == base
+        )
         if wanted:
             total += INFINITY if found.value in ("INFINITY", "+INFINITY") else _number(found.value)
     text = "INFINITY" if total >= INFINITY else str(total)

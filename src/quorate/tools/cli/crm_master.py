@@ -7,20 +7,25 @@ from ..invocation import Invocation
 from ..options import APPLICATION_OPTIONS, Table, begin, opt
 from . import crm_attribute
 
-TABLE = Table("crm_master", "Query, update, or delete a resource's promotion score. This command is deprecated: use "
-              "crm_attribute with the --promotion option instead.", (
-    opt("G query get-value", "Query the current value of the promotion score", group="Commands"),
-    opt("v update attr-value", "Update the value of the promotion score", "VALUE", group="Commands"),
-    opt("D delete delete-attr", "Delete the promotion score", group="Commands"),
-    opt("N node uname", "Use promotion score on named node (instead of local node)", "NODE"),
-    opt("U", "Old name of -N", "NODE", hidden=True),
-    opt("l lifetime", "Until when should the setting take effect (valid values: reboot, forever)", "VALUE"),
-    opt("i id attr-id", "(Advanced) XML ID used to identify promotion score attribute", "VALUE"),
-    opt("r resource resource-id", "Resource, instead of the one in OCF_RESOURCE_INSTANCE", "ID"),
-    opt("q quiet", "Print only the value (if querying)"),
-    opt("Q", "Old name of -q", hidden=True),
-    *APPLICATION_OPTIONS,
-), usage="<command> [options]")
+TABLE = Table(
+    "crm_master",
+    "Query, update, or delete a resource's promotion score. This command is deprecated: use "
+    "crm_attribute with the --promotion option instead.",
+    (
+        opt("G query get-value", "Query the current value of the promotion score", group="Commands"),
+        opt("v update attr-value", "Update the value of the promotion score", "VALUE", group="Commands"),
+        opt("D delete delete-attr", "Delete the promotion score", group="Commands"),
+        opt("N node uname", "Use promotion score on named node (instead of local node)", "NODE"),
+        opt("U", "Old name of -N", "NODE", hidden=True),
+        opt("l lifetime", "Until when should the setting take effect (valid values: reboot, forever)", "VALUE"),
+        opt("i id attr-id", "(Advanced) XML ID used to identify promotion score attribute", "VALUE"),
+        opt("r resource resource-id", "Resource, instead of the one in OCF_RESOURCE_INSTANCE", "ID"),
+        opt("q quiet", "Print only the value (if querying)"),
+        opt("Q", "Old name of -q", hidden=True),
+        *APPLICATION_OPTIONS,
+    ),
+    usage="<command> [options]",
+)
 
 
 def main(call: Invocation) -> int:

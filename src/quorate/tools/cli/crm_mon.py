@@ -21,56 +21,87 @@ from ..options import APPLICATION_OPTIONS, VERSION, Parsed, Table, begin, opt
 from .output import Redirected, finish_result, new_result, serialize
 
 _OUTPUT, _DISPLAY, _MORE, _OLD = "Output Options", "Display Options", "Additional Options", "Deprecated Options"
-TABLE = Table("crm_mon", "Provides a summary of cluster's current state.\n\nOutputs varying levels of detail in a number "
-              "of different formats.", (
-    opt("output-as", "Specify output format as one of: console (default), html, text, xml, json", "FORMAT", group=_OUTPUT),
-    opt("output-to", 'Specify file name for output (or "-" for stdout)', "DEST", group=_OUTPUT),
-    opt("html-cgi", "Add CGI headers (requires --output-as=html)", group=_OUTPUT),
-    opt("html-stylesheet", "Link to an external stylesheet (requires --output-as=html)", "URI", group=_OUTPUT),
-    opt("html-title", "Specify a page title (requires --output-as=html)", "TITLE", group=_OUTPUT),
-    opt("text-fancy", "Use more highly formatted output", group=_OUTPUT, hidden=True),
-    opt("I include", "A list of sections to include in the output", "SECTION(s)", group=_DISPLAY),
-    opt("U exclude", "A list of sections to exclude from the output", "SECTION(s)", group=_DISPLAY),
-    opt("node", "Show only what's related to the given node, or to all nodes tagged with the given tag", "NODE",
-        group=_DISPLAY),
-    opt("resource", "Show only what's related to the given resource, or to all resources tagged with the given tag",
-        "RSC", group=_DISPLAY),
-    opt("n group-by-node", "Group resources by node", group=_DISPLAY),
-    opt("r inactive", "Display inactive resources", group=_DISPLAY),
-    opt("f failcounts", "Display resource fail counts", group=_DISPLAY),
-    opt("o operations", "Display resource operation history", group=_DISPLAY),
-    opt("t timing-details", "Display resource operation history with timing details", group=_DISPLAY),
-    opt("c tickets", "Display cluster tickets", group=_DISPLAY),
-    opt("m fence-history", "Show fence history: 0=off, 1=failures and pending (default without option), 2=add successes "
-        "(default without value for option), 3=show full history without reduction to most recent of each flavor",
-        "LEVEL", optional=True, group=_DISPLAY),
-    opt("L neg-locations", "Display negative location constraints [optionally filtered by id prefix]", "PREFIX",
-        optional=True, group=_DISPLAY),
-    opt("A show-node-attributes", "Display node attributes", group=_DISPLAY),
-    opt("D hide-headers", "Hide all headers", group=_DISPLAY),
-    opt("R show-detail", "Show more details (node IDs, individual clone instances)", group=_DISPLAY),
-    opt("show-description", "Show resource descriptions", group=_DISPLAY, hidden=True),
-    opt("b brief", "Brief output", group=_DISPLAY),
-    opt("j pending", "Display pending state (always on)", group=_DISPLAY, hidden=True),
-    opt("s simple-status", "Display the cluster status once as a simple one line output (suitable for nagios)",
-        group=_DISPLAY),
-    opt("i interval", "Update frequency (default is 5 seconds)", "TIMESPEC", group=_MORE),
-    opt("1 one-shot", "Display the cluster status once and exit", group=_MORE),
-    opt("d daemonize", "Run in the background as a daemon. Requires --output-to.", group=_MORE),
-    opt("p pid-file", "(Advanced) Daemon pid file location", "FILE", group=_MORE),
-    opt("E external-agent", "A program to run when resource operations take place", "FILE", group=_MORE),
-    opt("e external-recipient", "A recipient for your program", "RCPT", group=_MORE),
-    opt("W watch-fencing", "Listen for fencing events", group=_MORE),
-    opt("h as-html", "Write cluster status to the named HTML file", "FILE", group=_OLD),
-    opt("X as-xml", "Write cluster status as XML to stdout. This will enable one-shot mode.", group=_OLD),
-    opt("N disable-ncurses", "Disable the use of ncurses", group=_OLD),
-    opt("w web-cgi", "Web mode with output suitable for CGI", group=_OLD),
-    opt("Q quiet", "Be less descriptive in output.", group="Application Options"),
-    *APPLICATION_OPTIONS,
-), notes="Sections for --include and --exclude: all, attributes, bans, counts, dc, default, failcounts, failures, fencing, "
-         "fencing-failed,\nfencing-pending, fencing-succeeded, maint-mode, nodes, none, operations, options, resources, "
-         "stack, summary, tickets, times.\nThe options are applied to the default set of the output format, in the "
-         "order given.")
+TABLE = Table(
+    "crm_mon",
+    "Provides a summary of cluster's current state.\n\nOutputs varying levels of detail in a number "
+    "of different formats.",
+    (
+        opt(
+            "output-as",
+            "Specify output format as one of: console (default), html, text, xml, json",
+            "FORMAT",
+            group=_OUTPUT,
+        ),
+        opt("output-to", 'Specify file name for output (or "-" for stdout)', "DEST", group=_OUTPUT),
+        opt("html-cgi", "Add CGI headers (requires --output-as=html)", group=_OUTPUT),
+        opt("html-stylesheet", "Link to an external stylesheet (requires --output-as=html)", "URI", group=_OUTPUT),
+        opt("html-title", "Specify a page title (requires --output-as=html)", "TITLE", group=_OUTPUT),
+        opt("text-fancy", "Use more highly formatted output", group=_OUTPUT, hidden=True),
+        opt("I include", "A list of sections to include in the output", "SECTION(s)", group=_DISPLAY),
+        opt("U exclude", "A list of sections to exclude from the output", "SECTION(s)", group=_DISPLAY),
+        opt(
+            "node",
+            "Show only what's related to the given node, or to all nodes tagged with the given tag",
+            "NODE",
+            group=_DISPLAY,
+        ),
+        opt(
+            "resource",
+            "Show only what's related to the given resource, or to all resources tagged with the given tag",
+            "RSC",
+            group=_DISPLAY,
+        ),
+        opt("n group-by-node", "Group resources by node", group=_DISPLAY),
+        opt("r inactive", "Display inactive resources", group=_DISPLAY),
+        opt("f failcounts", "Display resource fail counts", group=_DISPLAY),
+        opt("o operations", "Display resource operation history", group=_DISPLAY),
+        opt("t timing-details", "Display resource operation history with timing details", group=_DISPLAY),
+        opt("c tickets", "Display cluster tickets", group=_DISPLAY),
+        opt(
+            "m fence-history",
+            "Show fence history: 0=off, 1=failures and pending (default without option), 2=add successes "
+            "(default without value for option), 3=show full history without reduction to most recent of each flavor",
+            "LEVEL",
+            optional=True,
+            group=_DISPLAY,
+        ),
+        opt(
+            "L neg-locations",
+            "Display negative location constraints [optionally filtered by id prefix]",
+            "PREFIX",
+            optional=True,
+            group=_DISPLAY,
+        ),
+        opt("A show-node-attributes", "Display node attributes", group=_DISPLAY),
+        opt("D hide-headers", "Hide all headers", group=_DISPLAY),
+        opt("R show-detail", "Show more details (node IDs, individual clone instances)", group=_DISPLAY),
+        opt("show-description", "Show resource descriptions", group=_DISPLAY, hidden=True),
+        opt("b brief", "Brief output", group=_DISPLAY),
+        opt("j pending", "Display pending state (always on)", group=_DISPLAY, hidden=True),
+        opt(
+            "s simple-status",
+            "Display the cluster status once as a simple one line output (suitable for nagios)",
+            group=_DISPLAY,
+        ),
+        opt("i interval", "Update frequency (default is 5 seconds)", "TIMESPEC", group=_MORE),
+        opt("1 one-shot", "Display the cluster status once and exit", group=_MORE),
+        opt("d daemonize", "Run in the background as a daemon. Requires --output-to.", group=_MORE),
+        opt("p pid-file", "(Advanced) Daemon pid file location", "FILE", group=_MORE),
+        opt("E external-agent", "A program to run when resource operations take place", "FILE", group=_MORE),
+        opt("e external-recipient", "A recipient for your program", "RCPT", group=_MORE),
+        opt("W watch-fencing", "Listen for fencing events", group=_MORE),
+        opt("h as-html", "Write cluster status to the named HTML file", "FILE", group=_OLD),
+        opt("X as-xml", "Write cluster status as XML to stdout. This will enable one-shot mode.", group=_OLD),
+        opt("N disable-ncurses", "Disable the use of ncurses", group=_OLD),
+        opt("w web-cgi", "Web mode with output suitable for CGI", group=_OLD),
+        opt("Q quiet", "Be less descriptive in output.", group="Application Options"),
+        *APPLICATION_OPTIONS,
+    ),
+    notes="Sections for --include and --exclude: all, attributes, bans, counts, dc, default, failcounts, failures, fencing, "
+    "fencing-failed,\nfencing-pending, fencing-succeeded, maint-mode, nodes, none, operations, options, resources, "
+    "stack, summary, tickets, times.\nThe options are applied to the default set of the output format, in the "
+    "order given.",
+)
 
 _CLEAR = "\033[2J\033[H"
 REFRESH_MS = 5_000
@@ -102,7 +133,9 @@ def _format(parsed: Parsed) -> str:
         return "html"
     wanted = parsed.text("output-as", "console")
     if wanted not in ("console", "text", "xml", "json", "html", "none"):
-        raise CommandFailed(Exit.CANTCREAT, f"Error creating output format {wanted}: choose console, html, json, text or xml")
+        raise CommandFailed(
+            Exit.CANTCREAT, f"Error creating output format {wanted}: choose console, html, json, text or xml"
+        )
     return wanted
 
 
@@ -110,8 +143,12 @@ def _shown(parsed: Parsed, shape: str) -> Shown:
     rich = shape in ("xml", "old-xml", "json")
     default = XML_DEFAULT if rich else TEXT_DEFAULT
     shown = Shown(sections=set(default), inactive=rich, timing=rich, fence_level=3 if rich else 1)
-    simple = {"failcounts": "failcounts", "operations": "operations", "tickets": "tickets",
-              "show-node-attributes": "attributes"}
+    simple = {
+        "failcounts": "failcounts",
+        "operations": "operations",
+        "tickets": "tickets",
+        "show-node-attributes": "attributes",
+    }
     for key, value in parsed.items:
         if key in ("include", "exclude"):
             if value == "list":
@@ -176,9 +213,13 @@ def render(call: Invocation, parsed: Parsed, shape: str, status: ClusterStatus) 
         return json.render(status)
     if shape == "html":
         refresh = 0 if "one-shot" in parsed else _interval_ms(parsed) // 1000
-        return html.render(status, title=parsed.text("html-title", "Cluster Status"),
-                           stylesheet=parsed.get("html-stylesheet"),
-                           cgi="html-cgi" in parsed or "web-cgi" in parsed, refresh_s=refresh)
+        return html.render(
+            status,
+            title=parsed.text("html-title", "Cluster Status"),
+            stylesheet=parsed.get("html-stylesheet"),
+            cgi="html-cgi" in parsed or "web-cgi" in parsed,
+            refresh_s=refresh,
+        )
     if shape == "simple":
         return text.simple(status)
     return text.render(status)

@@ -9,19 +9,32 @@ from ..invocation import Invocation
 from ..options import APPLICATION_OPTIONS, Parsed, Table, begin, opt
 
 _COMMAND, _MORE = "Commands", "Additional Options"
-TABLE = Table("crm_node", "crm_node - Tool for displaying low-level node information", (
-    opt("i cluster-id", "Display this node's cluster id", group=_COMMAND),
-    opt("l list", "Display all known members (past and present) of this cluster", group=_COMMAND),
-    opt("n name", "Display the name used by the cluster for this node", group=_COMMAND),
-    opt("p partition", "Display the members of this partition", group=_COMMAND),
-    opt("q quorum", "Display a 1 if our partition has quorum, 0 if not", group=_COMMAND),
-    opt("N name-for-id", "Display the name used by the cluster for the node with the specified ID", "ID", group=_COMMAND),
-    opt("R remove", "(Advanced) Remove the (stopped) node with the specified name from the configuration and status",
-        "NAME", group=_COMMAND),
-    opt("f force", "Remove the node even if it cannot be known that it is stopped", group=_MORE),
-    opt("Q quiet", "Be less descriptive in output.", group="Application Options"),
-    *APPLICATION_OPTIONS,
-))
+TABLE = Table(
+    "crm_node",
+    "crm_node - Tool for displaying low-level node information",
+    (
+        opt("i cluster-id", "Display this node's cluster id", group=_COMMAND),
+        opt("l list", "Display all known members (past and present) of this cluster", group=_COMMAND),
+        opt("n name", "Display the name used by the cluster for this node", group=_COMMAND),
+        opt("p partition", "Display the members of this partition", group=_COMMAND),
+        opt("q quorum", "Display a 1 if our partition has quorum, 0 if not", group=_COMMAND),
+        opt(
+            "N name-for-id",
+            "Display the name used by the cluster for the node with the specified ID",
+            "ID",
+            group=_COMMAND,
+        ),
+        opt(
+            "R remove",
+            "(Advanced) Remove the (stopped) node with the specified name from the configuration and status",
+            "NAME",
+            group=_COMMAND,
+        ),
+        opt("f force", "Remove the node even if it cannot be known that it is stopped", group=_MORE),
+        opt("Q quiet", "Be less descriptive in output.", group="Application Options"),
+        *APPLICATION_OPTIONS,
+    ),
+)
 
 
 def main(call: Invocation) -> int:

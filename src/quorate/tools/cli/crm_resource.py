@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from quorate.core.scheduler import WorkingSet
+from quorate.core.scheduler.working_set import Resource
 from quorate.model.time import parse_interval_ms
 
 from ..backends import Backend, open_backend
@@ -15,89 +16,192 @@ from ..commands import agents, locations, resources
 from ..commands.resources import INSTANCE, META, UTILIZATION
 from ..failure import CommandFailed, Exit, exit_description
 from ..invocation import Invocation
+from ..monitor.resources import bundle_parts, nodes_of
 from ..monitor.words import iso
 from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin, opt
 from . import resource_lists
 from .output import Output, run_with_output
 
 _QUERY, _COMMAND, _PLACE, _ADVANCED, _MORE = "Queries", "Commands", "Locations", "Advanced", "Additional Options"
-TABLE = Table("crm_resource", "crm_resource - perform tasks related to Pacemaker cluster resources", (
-    *OUTPUT_OPTIONS,
-    opt("L list", "List all cluster resources with status", group=_QUERY),
-    opt("l list-raw", "List IDs of all instantiated resources (individual members rather than groups etc.)", group=_QUERY),
-    opt("c list-cts", "List resources in the form of the peer's test suite", group=_QUERY, hidden=True),
-    opt("O list-operations", "List active resource operations, optionally filtered by --resource and/or --node",
-        group=_QUERY),
-    opt("o list-all-operations", "List all resource operations, optionally filtered by --resource and/or --node",
-        group=_QUERY),
-    opt("list-standards", "List supported standards", group=_QUERY),
-    opt("list-ocf-providers", "List all available OCF providers", group=_QUERY),
-    opt("list-agents", "List all agents available for the named standard and/or provider", "STD:PROV", group=_QUERY),
-    opt("list-ocf-alternatives", "List all available providers for the named OCF agent", "AGENT", group=_QUERY),
-    opt("show-metadata", "Show the metadata for the named class:provider:agent", "SPEC", group=_QUERY),
-    opt("q query-xml", "Show XML configuration of resource (after any template expansion)", group=_QUERY),
-    opt("w query-xml-raw", "Show XML configuration of resource (before any template expansion)", group=_QUERY),
-    opt("g get-parameter", "Display named parameter for resource (use instance attribute unless --meta or --utilization "
-        "is specified)", "PARAM", group=_QUERY),
-    opt("G get-property", "Display named property of resource ('type', 'class', 'provider')", "PROPERTY", group=_QUERY),
-    opt("W locate", "Show node(s) currently running resource", group=_QUERY),
-    opt("a constraints", "Display the location and colocation constraints that apply to a resource", group=_QUERY),
-    opt("A stack", "Equivalent to --constraints --recursive", group=_QUERY),
-    opt("Y why", "Show why resources are not running, optionally filtered by --resource and/or --node", group=_QUERY),
-    opt("C cleanup", "If resource has any past failures, clear its history and fail count. Optionally filtered by "
-        "--resource, --node, --operation and --interval (otherwise all).", group=_COMMAND),
-    opt("R refresh P reprobe", "Delete resource's history (including failures) so its current state is rechecked. "
-        "Optionally filtered by --resource and --node (otherwise all).", group=_COMMAND),
-    opt("p set-parameter", "Set named parameter for resource (requires -v). Use instance attribute unless --meta or "
-        "--utilization is specified.", "PARAM", group=_COMMAND),
-    opt("d delete-parameter", "Delete named parameter for resource. Use instance attribute unless --meta or "
-        "--utilization is specified.", "PARAM", group=_COMMAND),
-    opt("S set-property", "Set resource property (type, class, provider) (requires -t and -v)", "PROPERTY",
-        group=_COMMAND, hidden=True),
-    opt("M move migrate", "Create a constraint to move resource. If --node is specified, the constraint will be to move to "
-        "that node, otherwise it will be to ban the current node.", group=_PLACE),
-    opt("B ban", "Create a constraint to keep resource off a node. Optional: --node, --lifetime, --promoted.",
-        group=_PLACE),
-    opt("U clear un-move unmove un-migrate unmigrate", "Remove all constraints created by the --ban and/or --move "
-        "commands. Requires: --resource. Optional: --node, --promoted, --expired.", group=_PLACE),
-    opt("e expired", "Modifies the --clear argument to remove constraints with expired lifetimes.", group=_PLACE),
-    opt("u lifetime", "Lifespan (as ISO 8601 duration) of created constraints (with -B, -M)", "TIMESPEC", group=_PLACE),
-    opt("promoted master", "Limit scope of command to promoted role (with -B, -M, -U).", group=_PLACE),
-    opt("D delete", "(Advanced) Delete a resource from the CIB. Required: -t", group=_ADVANCED),
-    opt("F fail", "(Advanced) Tell the cluster this resource has failed", group=_ADVANCED),
-    opt("restart", "(Advanced) Tell the cluster to restart this resource and anything that depends on it",
-        group=_ADVANCED),
-    opt("wait", "(Advanced) Wait until the cluster settles into a stable state", group=_ADVANCED),
-    opt("digests", "(Advanced) Show parameter hashes that Pacemaker uses to detect configuration changes", group=_ADVANCED),
-    *(opt(f"force-{verb}", f"(Advanced) Bypass the cluster and {verb} a resource on the local node", group=_ADVANCED)
-      for verb in ("demote", "stop", "start", "promote")),
-    opt("force-check", "(Advanced) Bypass the cluster and check the state of a resource on the local node", "LEVEL",
-        optional=True, group=_ADVANCED),
-    opt("validate", "Validate resource configuration by calling agent's validate-all action", "LEVEL", optional=True,
-        group=_COMMAND),
-    opt("N node H host-uname host", "Node name", "NAME", group=_MORE),
-    opt("recursive", "Follow colocation chains when using --set-parameter or --constraints", group=_MORE),
-    opt("t resource-type", "Resource XML element (primitive, group, etc.) (with -D)", "ELEMENT", group=_MORE),
-    opt("v parameter-value property-value", "Value to use with -p", "PARAM", group=_MORE),
-    opt("m meta", "Use resource meta-attribute instead of instance attribute (with -p, -g, -d)", group=_MORE),
-    opt("z utilization", "Use resource utilization attribute instead of instance attribute (with -p, -g, -d)", group=_MORE),
-    opt("n operation", "Operation to clear instead of all (with -C -r)", "OPERATION", group=_MORE),
-    opt("I interval", "Interval of operation to clear (default 0) (with -C -r -n)", "N", group=_MORE),
-    opt("class", "The standard the resource agent conforms to", "CLASS", group=_MORE),
-    opt("agent", "The agent to use (for example, IPaddr)", "AGENT", group=_MORE),
-    opt("provider", "The vendor that supplies the resource agent", "PROVIDER", group=_MORE),
-    opt("option", "Specify a device configuration parameter as NAME=VALUE", "PARAM", group=_MORE),
-    opt("s set-name", "(Advanced) XML ID of attributes element to use (with -p, -d)", "ID", group=_MORE),
-    opt("i nvpair", "(Advanced) XML ID of nvpair element to use (with -p, -d)", "ID", group=_MORE),
-    opt("T timeout", "(Advanced) Abort if command does not finish in this time (with --restart, --wait, --force-*)", "N",
-        group=_MORE),
-    opt("f force", "If making CIB changes, do so regardless of quorum. See help for individual commands for additional "
-        "behavior.", group=_MORE),
-    opt("x xml-file", "Read the configuration from a file instead of the cluster", "FILE", group=_MORE, hidden=True),
-    opt("Q quiet", "Be less descriptive in output.", group="Application Options"),
-    opt("r resource", "Resource ID", "ID", group="Application Options"),
-    *APPLICATION_OPTIONS,
-))
+TABLE = Table(
+    "crm_resource",
+    "crm_resource - perform tasks related to Pacemaker cluster resources",
+    (
+        *OUTPUT_OPTIONS,
+        opt("L list", "List all cluster resources with status", group=_QUERY),
+        opt(
+            "l list-raw",
+            "List IDs of all instantiated resources (individual members rather than groups etc.)",
+            group=_QUERY,
+        ),
+        opt("c list-cts", "List resources in the form of the peer's test suite", group=_QUERY, hidden=True),
+        opt(
+            "O list-operations",
+            "List active resource operations, optionally filtered by --resource and/or --node",
+            group=_QUERY,
+        ),
+        opt(
+            "o list-all-operations",
+            "List all resource operations, optionally filtered by --resource and/or --node",
+            group=_QUERY,
+        ),
+        opt("list-standards", "List supported standards", group=_QUERY),
+        opt("list-ocf-providers", "List all available OCF providers", group=_QUERY),
+        opt(
+            "list-agents", "List all agents available for the named standard and/or provider", "STD:PROV", group=_QUERY
+        ),
+        opt("list-ocf-alternatives", "List all available providers for the named OCF agent", "AGENT", group=_QUERY),
+        opt("show-metadata", "Show the metadata for the named class:provider:agent", "SPEC", group=_QUERY),
+        opt("q query-xml", "Show XML configuration of resource (after any template expansion)", group=_QUERY),
+        opt("w query-xml-raw", "Show XML configuration of resource (before any template expansion)", group=_QUERY),
+        opt(
+            "g get-parameter",
+            "Display named parameter for resource (use instance attribute unless --meta or --utilization is specified)",
+            "PARAM",
+            group=_QUERY,
+        ),
+        opt(
+            "G get-property",
+            "Display named property of resource ('type', 'class', 'provider')",
+            "PROPERTY",
+            group=_QUERY,
+        ),
+        opt("W locate", "Show node(s) currently running resource", group=_QUERY),
+        opt("a constraints", "Display the location and colocation constraints that apply to a resource", group=_QUERY),
+        opt("A stack", "Equivalent to --constraints --recursive", group=_QUERY),
+        opt(
+            "Y why", "Show why resources are not running, optionally filtered by --resource and/or --node", group=_QUERY
+        ),
+        opt(
+            "C cleanup",
+            "If resource has any past failures, clear its history and fail count. Optionally filtered by "
+            "--resource, --node, --operation and --interval (otherwise all).",
+            group=_COMMAND,
+        ),
+        opt(
+            "R refresh P reprobe",
+            "Delete resource's history (including failures) so its current state is rechecked. "
+            "Optionally filtered by --resource and --node (otherwise all).",
+            group=_COMMAND,
+        ),
+        opt(
+            "p set-parameter",
+            "Set named parameter for resource (requires -v). Use instance attribute unless --meta or "
+            "--utilization is specified.",
+            "PARAM",
+            group=_COMMAND,
+        ),
+        opt(
+            "d delete-parameter",
+            "Delete named parameter for resource. Use instance attribute unless --meta or --utilization is specified.",
+            "PARAM",
+            group=_COMMAND,
+        ),
+        opt(
+            "S set-property",
+            "Set resource property (type, class, provider) (requires -t and -v)",
+            "PROPERTY",
+            group=_COMMAND,
+            hidden=True,
+        ),
+        opt(
+            "M move migrate",
+            "Create a constraint to move resource. If --node is specified, the constraint will be to move to "
+            "that node, otherwise it will be to ban the current node.",
+            group=_PLACE,
+        ),
+        opt(
+            "B ban",
+            "Create a constraint to keep resource off a node. Optional: --node, --lifetime, --promoted.",
+            group=_PLACE,
+        ),
+        opt(
+            "U clear un-move unmove un-migrate unmigrate",
+            "Remove all constraints created by the --ban and/or --move "
+            "commands. Requires: --resource. Optional: --node, --promoted, --expired.",
+            group=_PLACE,
+        ),
+        opt("e expired", "Modifies the --clear argument to remove constraints with expired lifetimes.", group=_PLACE),
+        opt(
+            "u lifetime",
+            "Lifespan (as ISO 8601 duration) of created constraints (with -B, -M)",
+            "TIMESPEC",
+            group=_PLACE,
+        ),
+        opt("promoted master", "Limit scope of command to promoted role (with -B, -M, -U).", group=_PLACE),
+        opt("D delete", "(Advanced) Delete a resource from the CIB. Required: -t", group=_ADVANCED),
+        opt("F fail", "(Advanced) Tell the cluster this resource has failed", group=_ADVANCED),
+        opt(
+            "restart",
+            "(Advanced) Tell the cluster to restart this resource and anything that depends on it",
+            group=_ADVANCED,
+        ),
+        opt("wait", "(Advanced) Wait until the cluster settles into a stable state", group=_ADVANCED),
+        opt(
+            "digests",
+            "(Advanced) Show parameter hashes that Pacemaker uses to detect configuration changes",
+            group=_ADVANCED,
+        ),
+        *(
+            opt(
+                f"force-{verb}",
+                f"(Advanced) Bypass the cluster and {verb} a resource on the local node",
+                group=_ADVANCED,
+            )
+            for verb in ("demote", "stop", "start", "promote")
+        ),
+        opt(
+            "force-check",
+            "(Advanced) Bypass the cluster and check the state of a resource on the local node",
+            "LEVEL",
+            optional=True,
+            group=_ADVANCED,
+        ),
+        opt(
+            "validate",
+            "Validate resource configuration by calling agent's validate-all action",
+            "LEVEL",
+            optional=True,
+            group=_COMMAND,
+        ),
+        opt("N node H host-uname host", "Node name", "NAME", group=_MORE),
+        opt("recursive", "Follow colocation chains when using --set-parameter or --constraints", group=_MORE),
+        opt("t resource-type", "Resource XML element (primitive, group, etc.) (with -D)", "ELEMENT", group=_MORE),
+        opt("v parameter-value property-value", "Value to use with -p", "PARAM", group=_MORE),
+        opt("m meta", "Use resource meta-attribute instead of instance attribute (with -p, -g, -d)", group=_MORE),
+        opt(
+            "z utilization",
+            "Use resource utilization attribute instead of instance attribute (with -p, -g, -d)",
+            group=_MORE,
+        ),
+        opt("n operation", "Operation to clear instead of all (with -C -r)", "OPERATION", group=_MORE),
+        opt("I interval", "Interval of operation to clear (default 0) (with -C -r -n)", "N", group=_MORE),
+        opt("class", "The standard the resource agent conforms to", "CLASS", group=_MORE),
+        opt("agent", "The agent to use (for example, IPaddr)", "AGENT", group=_MORE),
+        opt("provider", "The vendor that supplies the resource agent", "PROVIDER", group=_MORE),
+        opt("option", "Specify a device configuration parameter as NAME=VALUE", "PARAM", group=_MORE),
+        opt("s set-name", "(Advanced) XML ID of attributes element to use (with -p, -d)", "ID", group=_MORE),
+        opt("i nvpair", "(Advanced) XML ID of nvpair element to use (with -p, -d)", "ID", group=_MORE),
+        opt(
+            "T timeout",
+            "(Advanced) Abort if command does not finish in this time (with --restart, --wait, --force-*)",
+            "N",
+            group=_MORE,
+        ),
+        opt(
+            "f force",
+            "If making CIB changes, do so regardless of quorum. See help for individual commands for additional "
+            "behavior.",
+            group=_MORE,
+        ),
+        opt(
+            "x xml-file", "Read the configuration from a file instead of the cluster", "FILE", group=_MORE, hidden=True
+        ),
+        opt("Q quiet", "Be less descriptive in output.", group="Application Options"),
+        opt("r resource", "Resource ID", "ID", group="Application Options"),
+        *APPLICATION_OPTIONS,
+    ),
+)
 
 _OPERATIONS = (
     "list", "list-raw", "list-cts", "list-operations", "list-all-operations", "list-standards", "list-ocf-providers",
@@ -106,10 +210,25 @@ _OPERATIONS = (
     "move", "ban", "clear", "delete", "fail", "restart", "wait", "digests", "force-demote", "force-stop", "force-start",
     "force-promote", "force-check", "validate", "set-property",
 )  # fmt: skip
-_NO_RESOURCE = frozenset({
-    "list", "list-raw", "list-cts", "list-operations", "list-all-operations", "list-standards", "list-ocf-providers",
-    "list-agents", "list-ocf-alternatives", "show-metadata", "why", "cleanup", "refresh", "wait", "validate",
-})
+_NO_RESOURCE = frozenset(
+    {
+        "list",
+        "list-raw",
+        "list-cts",
+        "list-operations",
+        "list-all-operations",
+        "list-standards",
+        "list-ocf-providers",
+        "list-agents",
+        "list-ocf-alternatives",
+        "show-metadata",
+        "why",
+        "cleanup",
+        "refresh",
+        "wait",
+        "validate",
+    }
+)
 WAIT_MS = 3_600_000
 
 
@@ -196,8 +315,11 @@ def _agents(call: Invocation, output: Output, kind: str, value: str) -> int:
         for name in names:
             etree.SubElement(holder, "item").text = name
     elif output.xml:
-        about = {"list-agents": {"standard": standard, "provider": provider}, "list-ocf-providers": {"standard": "ocf"},
-                 "list-ocf-alternatives": {"for": value}}[kind]
+        about = {
+            "list-agents": {"standard": standard, "provider": provider},
+            "list-ocf-providers": {"standard": "ocf"},
+            "list-ocf-alternatives": {"for": value},
+        }[kind]
         holder = output.element(title, **{key: text for key, text in about.items() if text})
         for name in names:
             etree.SubElement(holder, title.rstrip("s")).text = name
@@ -216,15 +338,23 @@ def _set_parameter(context: Context) -> int:
         raise CommandFailed(Exit.USAGE, "You need to supply a value with the -v option")
     force = "force" in context.parsed
     changes = resources.set_parameter(
-        context.backend, context.name, context.value, value, kind=context.kind, set_id=context.parsed.get("set-name"),
-        pair_id=context.parsed.get("nvpair"), force=force, recursive="recursive" in context.parsed,
+        context.backend,
+        context.name,
+        context.value,
+        value,
+        kind=context.kind,
+        set_id=context.parsed.get("set-name"),
+        pair_id=context.parsed.get("nvpair"),
+        force=force,
+        recursive="recursive" in context.parsed,
     )
     for change in changes:
         if context.output.xml:
             continue
         if change.redirected_from is not None:
-            context.output.line(f"Performing update of '{change.name}' on '{change.owner}', the parent of "
-                                f"'{change.redirected_from}'")
+            context.output.line(
+                f"Performing update of '{change.name}' on '{change.owner}', the parent of '{change.redirected_from}'"
+            )
         new = f" set={change.set_id}" if change.set_id else ""
         context.output.line(f"Set '{change.owner}' option: id={change.id}{new} name={change.name} value={change.value}")
     return 0
@@ -232,13 +362,19 @@ def _set_parameter(context: Context) -> int:
 
 def _delete_parameter(context: Context) -> int:
     change = resources.delete_parameter(
-        context.backend, context.name, context.value, kind=context.kind, set_id=context.parsed.get("set-name"),
-        pair_id=context.parsed.get("nvpair"), force="force" in context.parsed,
+        context.backend,
+        context.name,
+        context.value,
+        kind=context.kind,
+        set_id=context.parsed.get("set-name"),
+        pair_id=context.parsed.get("nvpair"),
+        force="force" in context.parsed,
     )
     if change is not None and not context.output.xml:
         if change.redirected_from is not None:
-            context.output.line(f"Performing update of '{change.name}' on '{change.owner}', the parent of "
-                                f"'{change.redirected_from}'")
+            context.output.line(
+                f"Performing update of '{change.name}' on '{change.owner}', the parent of '{change.redirected_from}'"
+            )
         context.output.line(f"Deleted '{change.owner}' option: id={change.id} name={change.name}")
     return 0
 
@@ -246,8 +382,9 @@ def _delete_parameter(context: Context) -> int:
 def _delete(context: Context) -> int:
     tag = context.parsed.get("resource-type")
     if tag is None:
-        raise CommandFailed(Exit.NOSUCH, "You need to specify a resource type with -t\nError performing operation: "
-                                         "No such object")
+        raise CommandFailed(
+            Exit.NOSUCH, "You need to specify a resource type with -t\nError performing operation: No such object"
+        )
     resources.delete_resource(context.backend, context.name, tag)
     return 0
 
@@ -282,8 +419,18 @@ def _move(context: Context) -> int:
         _warn(context, locations.move_away(context.backend, ws, rsc, promoted=promoted, until=_until(context)))
         return 0
     locations.require_node(ws, context.node)
-    _warn(context, locations.move(context.backend, ws, rsc, context.node, promoted=promoted, until=_until(context),
-                                  force="force" in context.parsed))
+    _warn(
+        context,
+        locations.move(
+            context.backend,
+            ws,
+            rsc,
+            context.node,
+            promoted=promoted,
+            until=_until(context),
+            force="force" in context.parsed,
+        ),
+    )
     return 0
 
 
@@ -304,8 +451,14 @@ def _clear(context: Context) -> int:
     ws = context.look()
     if context.node is not None:
         locations.require_node(ws, context.node)
-    removed = locations.clear(context.backend, ws, context.name, node=context.node, force="force" in context.parsed,
-                              expired="expired" in context.parsed)
+    removed = locations.clear(
+        context.backend,
+        ws,
+        context.name,
+        node=context.node,
+        force="force" in context.parsed,
+        expired="expired" in context.parsed,
+    )
     for id in removed:
         if not context.output.xml:
             context.output.line(f"Removing constraint: {id}")
@@ -332,29 +485,37 @@ def _clear_history(context: Context) -> int:
         rsc = resources.require(ws, name)
         if "force" not in context.parsed:
             rsc = rsc.top_with_bundle
-        targets: list[str | None] = sorted({r.history_id for r in _primitives(rsc)})
+        targets: list[str | None] = [*sorted({r.history_id for r in _primitives(rsc)})]
     else:
         targets = [None]
     if node is not None:
         locations.require_node(ws, node)
     if not context.backend.live:
-        context.call.error(f"Dry run: skipping clean-up of {name or 'all resources'} on {node or 'all nodes'} due to CIB_file")
+        context.call.error(
+            f"Dry run: skipping clean-up of {name or 'all resources'} on {node or 'all nodes'} due to CIB_file"
+        )
         return 0
     operation = context.parsed.get("operation")
     if operation is not None and name is None:
         raise CommandFailed(Exit.USAGE, "--operation needs --resource")
     failures_only = "refresh" not in context.parsed
     for target in targets:
-        resources.clear_history(context.backend, resource=target, node=node, operation=operation,
-                                interval_ms=_interval_ms(context), failures_only=failures_only)
+        resources.clear_history(
+            context.backend,
+            resource=target,
+            node=node,
+            operation=operation,
+            interval_ms=_interval_ms(context),
+            failures_only=failures_only,
+        )
     _report_cleanup(context, ws, targets, node)
     return 0
 
 
-def _primitives(rsc: resources.Resource) -> list[resources.Resource]:
+def _primitives(rsc: Resource) -> list[Resource]:
     if not rsc.children and rsc.bundle is None:
         return [rsc]
-    parts = list(resources.bundle_parts(rsc)) if rsc.bundle is not None else rsc.children
+    parts = list(bundle_parts(rsc)) if rsc.bundle is not None else rsc.children
     return [leaf for part in parts for leaf in _primitives(part)]
 
 
@@ -380,7 +541,7 @@ def _fail(context: Context) -> int:
     rsc = resources.require(ws, context.name)
     node = context.node
     if node is None:
-        where = resources.nodes_of(rsc)
+        where = nodes_of(rsc)
         if len(where) != 1:
             raise CommandFailed(Exit.USAGE, f"{context.name} is active on {len(where)} nodes: name one with --node")
         node = where[0].name
@@ -406,7 +567,7 @@ def _restart(context: Context) -> int:
     """Stop it by its target role, wait, put the role back as it was, wait."""
     ws = context.look()
     rsc = resources.require(ws, context.name)
-    if not resources.nodes_of(rsc):
+    if not nodes_of(rsc):
         raise CommandFailed(Exit.ERROR, f"{context.name} is not running anywhere and so cannot be restarted")
     if "quiet" not in context.parsed and not context.output.xml:
         context.output.line(f"Set '{rsc.id}' option: target-role=Stopped until everything is stopped")
@@ -426,7 +587,9 @@ def _restart(context: Context) -> int:
 
 def _own_target_role(backend: Backend, name: str) -> str | None:
     element = resources.element_of(backend, name)
-    return next((p.get("value") for p in element.iterfind("meta_attributes/nvpair") if p.get("name") == "target-role"), None)
+    return next(
+        (p.get("value") for p in element.iterfind("meta_attributes/nvpair") if p.get("name") == "target-role"), None
+    )
 
 
 _HANDLERS: dict[str, Callable[[Context], int]] = {
@@ -441,9 +604,11 @@ _HANDLERS: dict[str, Callable[[Context], int]] = {
     "get-property": lambda c: resource_lists.show_property(c.output, c.look(), c.name, c.value),
     "locate": lambda c: resource_lists.show_locations(c.output, c.look(), c.name),
     "constraints": lambda c: resource_lists.show_constraints(
-        c.output, c.look(), c.name, recursive="recursive" in c.parsed, force="force" in c.parsed),
-    "stack": lambda c: resource_lists.show_constraints(c.output, c.look(), c.name, recursive=True,
-                                                       force="force" in c.parsed),
+        c.output, c.look(), c.name, recursive="recursive" in c.parsed, force="force" in c.parsed
+    ),
+    "stack": lambda c: resource_lists.show_constraints(
+        c.output, c.look(), c.name, recursive=True, force="force" in c.parsed
+    ),
     "why": lambda c: resource_lists.show_why(c.output, c.look(), c.name, c.node),
     "cleanup": _clear_history,
     "refresh": _clear_history,

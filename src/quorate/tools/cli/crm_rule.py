@@ -14,14 +14,20 @@ from ..invocation import Invocation
 from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin, opt
 from .output import Output, run_with_output
 
-TABLE = Table("crm_rule", "evaluate rules from the Pacemaker configuration", (
-    *OUTPUT_OPTIONS,
-    opt("c check", "Check whether a rule is in effect", group="Modes (mutually exclusive)"),
-    opt("X xml-text", "Use argument for XML (or stdin if '-')", "XML", group="Data"),
-    opt("d date", "Whether the rule is in effect on a given date", "DATE", group="Additional Options"),
-    opt("r rule", "The ID of the rule to check (may be specified multiple times)", "ID", group="Additional Options"),
-    *APPLICATION_OPTIONS,
-))
+TABLE = Table(
+    "crm_rule",
+    "evaluate rules from the Pacemaker configuration",
+    (
+        *OUTPUT_OPTIONS,
+        opt("c check", "Check whether a rule is in effect", group="Modes (mutually exclusive)"),
+        opt("X xml-text", "Use argument for XML (or stdin if '-')", "XML", group="Data"),
+        opt("d date", "Whether the rule is in effect on a given date", "DATE", group="Additional Options"),
+        opt(
+            "r rule", "The ID of the rule to check (may be specified multiple times)", "ID", group="Additional Options"
+        ),
+        *APPLICATION_OPTIONS,
+    ),
+)
 
 
 def main(call: Invocation) -> int:

@@ -15,27 +15,46 @@ from ..options import APPLICATION_OPTIONS, Parsed, Table, begin, opt
 from .output import serialize
 
 _QUERY, _COMMAND, _MORE = "Queries", "Commands", "Additional Options"
-TABLE = Table("crm_shadow", "perform Pacemaker configuration changes in a sandbox\n\nThis command sets up an environment in which "
-              "configuration tools (cibadmin,\ncrm_resource, etc.) work offline instead of against a live cluster, allowing\n"
-              "changes to be previewed and tested for side effects.", (
-    opt("w which", "Indicate the active shadow copy", group=_QUERY),
-    opt("p display", "Display the contents of the active shadow copy", group=_QUERY),
-    opt("d diff", "Display the changes in the active shadow copy", group=_QUERY),
-    opt("F file", "Display the location of the active shadow copy file", group=_QUERY),
-    opt("E edit", "Edit the contents of the active shadow copy with your favorite $EDITOR", group=_QUERY),
-    opt("c create", "Create the named shadow copy of the active cluster configuration", "NAME", group=_COMMAND),
-    opt("e create-empty", "Create the named shadow copy with an empty cluster configuration", "NAME", group=_COMMAND),
-    opt("C commit", "Upload the contents of the named shadow copy to the cluster", "NAME", group=_COMMAND),
-    opt("D delete", "Delete the contents of the named shadow copy", "NAME", group=_COMMAND),
-    opt("r reset", "Recreate named shadow copy from the active cluster configuration", "NAME", group=_COMMAND),
-    opt("s switch", "(Advanced) Switch to the named shadow copy", "NAME", group=_COMMAND),
-    opt("f force", "(Advanced) Force the action to be performed", group=_MORE),
-    opt("b batch", "(Advanced) Don't spawn a new shell", group=_MORE),
-    opt("a all", "(Advanced) Upload entire CIB, including status, with --commit", group=_MORE),
-    opt("v validate-with", "(Advanced) Create an older configuration version", "SCHEMA", group=_MORE),
-    *APPLICATION_OPTIONS,
-), usage="<query>|<command> [options]")
-_COMMANDS = ("which", "display", "diff", "file", "edit", "create", "create-empty", "commit", "delete", "reset", "switch")
+TABLE = Table(
+    "crm_shadow",
+    "perform Pacemaker configuration changes in a sandbox\n\nThis command sets up an environment in which "
+    "configuration tools (cibadmin,\ncrm_resource, etc.) work offline instead of against a live cluster, allowing\n"
+    "changes to be previewed and tested for side effects.",
+    (
+        opt("w which", "Indicate the active shadow copy", group=_QUERY),
+        opt("p display", "Display the contents of the active shadow copy", group=_QUERY),
+        opt("d diff", "Display the changes in the active shadow copy", group=_QUERY),
+        opt("F file", "Display the location of the active shadow copy file", group=_QUERY),
+        opt("E edit", "Edit the contents of the active shadow copy with your favorite $EDITOR", group=_QUERY),
+        opt("c create", "Create the named shadow copy of the active cluster configuration", "NAME", group=_COMMAND),
+        opt(
+            "e create-empty", "Create the named shadow copy with an empty cluster configuration", "NAME", group=_COMMAND
+        ),
+        opt("C commit", "Upload the contents of the named shadow copy to the cluster", "NAME", group=_COMMAND),
+        opt("D delete", "Delete the contents of the named shadow copy", "NAME", group=_COMMAND),
+        opt("r reset", "Recreate named shadow copy from the active cluster configuration", "NAME", group=_COMMAND),
+        opt("s switch", "(Advanced) Switch to the named shadow copy", "NAME", group=_COMMAND),
+        opt("f force", "(Advanced) Force the action to be performed", group=_MORE),
+        opt("b batch", "(Advanced) Don't spawn a new shell", group=_MORE),
+        opt("a all", "(Advanced) Upload entire CIB, including status, with --commit", group=_MORE),
+        opt("v validate-with", "(Advanced) Create an older configuration version", "SCHEMA", group=_MORE),
+        *APPLICATION_OPTIONS,
+    ),
+    usage="<query>|<command> [options]",
+)
+_COMMANDS = (
+    "which",
+    "display",
+    "diff",
+    "file",
+    "edit",
+    "create",
+    "create-empty",
+    "commit",
+    "delete",
+    "reset",
+    "switch",
+)
 
 
 def main(call: Invocation) -> int:
@@ -115,12 +134,14 @@ def _live_cib(call: Invocation) -> str:
 def _create(call: Invocation, parsed: Parsed, kind: str, name: str, path: str) -> int:
     exists = os.path.exists(path)
     if exists and "force" not in parsed and kind != "reset":
-        raise CommandFailed(Exit.CANTCREAT, f"A shadow instance '{name}' already exists. To prevent accidental destruction of "
-                                            "the shadow file, the --force flag is required in order to proceed.")
+        raise CommandFailed(
+            Exit.CANTCREAT,
+            f"A shadow instance '{name}' already exists. To prevent accidental destruction of "
+            "the shadow file, the --force flag is required in order to proceed.",
+        )
     if not exists and kind == "reset":
         raise CommandFailed(Exit.NOSUCH, f"Could not access shadow instance '{name}': {path} does not exist")
-    text = cib_commands.empty(parsed.get("validate-with")) if kind == "create-empty" else (
-        _live_cib(call))
+    text = cib_commands.empty(parsed.get("validate-with")) if kind == "create-empty" else (_live_cib(call))
     os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
@@ -146,15 +167,19 @@ def _say_unset(call: Invocation, name: str) -> None:
 
 def _commit(call: Invocation, parsed: Parsed, name: str, path: str) -> int:
     if "force" not in parsed:
-        raise CommandFailed(Exit.UNSAFE, f"Committing the shadow copy '{name}' replaces the cluster's configuration: "
-                                         "--force is required")
+        raise CommandFailed(
+            Exit.UNSAFE,
+            f"Committing the shadow copy '{name}' replaces the cluster's configuration: --force is required",
+        )
     shadow = _load(path, name)
     backend = _live(call)
     try:
         if "all" in parsed:
             backend.change("replace", xml=shadow.serialize(), forced=True)
         else:
-            backend.change("replace", section="configuration", xml=serialize(shadow.configuration).encode(), forced=True)
+            backend.change(
+                "replace", section="configuration", xml=serialize(shadow.configuration).encode(), forced=True
+            )
     finally:
         backend.close()
     _say_unset(call, name)

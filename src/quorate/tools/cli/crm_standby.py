@@ -10,19 +10,23 @@ from ..invocation import Invocation
 from ..options import APPLICATION_OPTIONS, Table, begin, opt
 from . import crm_attribute
 
-TABLE = Table("crm_standby", "Query, enable, or disable standby mode for a node. Nodes in standby mode may not host cluster "
-              "resources.", (
-    opt("G query get-value", "Query the current value of standby mode (on/off)", group="Commands"),
-    opt("v update attr-value", "Update the value of standby mode (on/off)", "VALUE", group="Commands"),
-    opt("D delete delete-attr", "Let standby mode use default value", group="Commands"),
-    opt("N node uname", "Operate on the named node instead of the current one", "NODE"),
-    opt("U", "Old name of -N", "NODE", hidden=True),
-    opt("l lifetime", "Until when should the setting take effect (valid values: reboot, forever)", "VALUE"),
-    opt("i id attr-id", "(Advanced) XML ID used to identify standby attribute", "VALUE"),
-    opt("q quiet", "Print only the standby status (if querying)"),
-    opt("Q", "Old name of -q", hidden=True),
-    *APPLICATION_OPTIONS,
-), usage="<command> [options]")
+TABLE = Table(
+    "crm_standby",
+    "Query, enable, or disable standby mode for a node. Nodes in standby mode may not host cluster resources.",
+    (
+        opt("G query get-value", "Query the current value of standby mode (on/off)", group="Commands"),
+        opt("v update attr-value", "Update the value of standby mode (on/off)", "VALUE", group="Commands"),
+        opt("D delete delete-attr", "Let standby mode use default value", group="Commands"),
+        opt("N node uname", "Operate on the named node instead of the current one", "NODE"),
+        opt("U", "Old name of -N", "NODE", hidden=True),
+        opt("l lifetime", "Until when should the setting take effect (valid values: reboot, forever)", "VALUE"),
+        opt("i id attr-id", "(Advanced) XML ID used to identify standby attribute", "VALUE"),
+        opt("q quiet", "Print only the standby status (if querying)"),
+        opt("Q", "Old name of -q", hidden=True),
+        *APPLICATION_OPTIONS,
+    ),
+    usage="<command> [options]",
+)
 
 
 def main(call: Invocation) -> int:

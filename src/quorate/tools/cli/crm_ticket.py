@@ -18,36 +18,60 @@ from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin,
 from .output import Output, run_with_output, serialize
 
 _QUERY, _COMMAND, _ADVANCED, _MORE = "Queries", "Commands", "Advanced Options", "Additional Options"
-TABLE = Table("crm_ticket", "Perform tasks related to cluster tickets\n\nAllows ticket attributes to be queried, modified and "
-              "deleted.", (
-    *OUTPUT_OPTIONS,
-    opt("l info", "Display the information of ticket(s)", group=_QUERY),
-    opt("L details", "Display the details of ticket(s)", group=_QUERY),
-    opt("w raw", "Display the IDs of ticket(s)", group=_QUERY),
-    opt("q query-xml", "Query the XML of ticket(s)", group=_QUERY),
-    opt("c constraints", "Display the rsc_ticket constraints that apply to ticket(s)", group=_QUERY),
-    opt("g grant", "Grant a ticket to this cluster site", group=_COMMAND),
-    opt("r revoke", "Revoke a ticket from this cluster site", group=_COMMAND),
-    opt("s standby", "Tell this cluster site this ticket is standby", group=_COMMAND),
-    opt("a activate", "Tell this cluster site this ticket is active", group=_COMMAND),
-    opt("G get-attr", "Display the named attribute for a ticket", "ATTRIBUTE", group=_ADVANCED),
-    opt("S set-attr", "Set the named attribute for a ticket", "ATTRIBUTE", group=_ADVANCED),
-    opt("D delete-attr", "Delete the named attribute for a ticket", "ATTRIBUTE", group=_ADVANCED),
-    opt("C cleanup", "Delete all state of a ticket at this cluster site", group=_ADVANCED),
-    opt("v attr-value", "Attribute value to use with -S", "VALUE", group=_MORE),
-    opt("d default", "(Advanced) Default attribute value to display if none is found (for use with -G)", "VALUE",
-        group=_MORE),
-    opt("f force", "(Advanced) Force the action to be performed", group=_MORE),
-    opt("t ticket", "Ticket ID", "ID", group=_MORE),
-    opt("Q quiet", "Print only the value on stdout", group=_MORE),
-    opt("n set-name", "Ignored", "ID", group=_MORE, hidden=True),
-    opt("i nvpair", "Ignored", "ID", group=_MORE, hidden=True),
-    *APPLICATION_OPTIONS,
-))
-_COMMANDS = ("info", "details", "raw", "query-xml", "constraints", "grant", "revoke", "standby", "activate", "get-attr",
-             "set-attr", "delete-attr", "cleanup")
-_GRANTS = {"grant": ("granted", "true"), "revoke": ("granted", "false"), "standby": ("standby", "true"),
-           "activate": ("standby", "false")}
+TABLE = Table(
+    "crm_ticket",
+    "Perform tasks related to cluster tickets\n\nAllows ticket attributes to be queried, modified and deleted.",
+    (
+        *OUTPUT_OPTIONS,
+        opt("l info", "Display the information of ticket(s)", group=_QUERY),
+        opt("L details", "Display the details of ticket(s)", group=_QUERY),
+        opt("w raw", "Display the IDs of ticket(s)", group=_QUERY),
+        opt("q query-xml", "Query the XML of ticket(s)", group=_QUERY),
+        opt("c constraints", "Display the rsc_ticket constraints that apply to ticket(s)", group=_QUERY),
+        opt("g grant", "Grant a ticket to this cluster site", group=_COMMAND),
+        opt("r revoke", "Revoke a ticket from this cluster site", group=_COMMAND),
+        opt("s standby", "Tell this cluster site this ticket is standby", group=_COMMAND),
+        opt("a activate", "Tell this cluster site this ticket is active", group=_COMMAND),
+        opt("G get-attr", "Display the named attribute for a ticket", "ATTRIBUTE", group=_ADVANCED),
+        opt("S set-attr", "Set the named attribute for a ticket", "ATTRIBUTE", group=_ADVANCED),
+        opt("D delete-attr", "Delete the named attribute for a ticket", "ATTRIBUTE", group=_ADVANCED),
+        opt("C cleanup", "Delete all state of a ticket at this cluster site", group=_ADVANCED),
+        opt("v attr-value", "Attribute value to use with -S", "VALUE", group=_MORE),
+        opt(
+            "d default",
+            "(Advanced) Default attribute value to display if none is found (for use with -G)",
+            "VALUE",
+            group=_MORE,
+        ),
+        opt("f force", "(Advanced) Force the action to be performed", group=_MORE),
+        opt("t ticket", "Ticket ID", "ID", group=_MORE),
+        opt("Q quiet", "Print only the value on stdout", group=_MORE),
+        opt("n set-name", "Ignored", "ID", group=_MORE, hidden=True),
+        opt("i nvpair", "Ignored", "ID", group=_MORE, hidden=True),
+        *APPLICATION_OPTIONS,
+    ),
+)
+_COMMANDS = (
+    "info",
+    "details",
+    "raw",
+    "query-xml",
+    "constraints",
+    "grant",
+    "revoke",
+    "standby",
+    "activate",
+    "get-attr",
+    "set-attr",
+    "delete-attr",
+    "cleanup",
+)
+_GRANTS = {
+    "grant": ("granted", "true"),
+    "revoke": ("granted", "false"),
+    "standby": ("standby", "true"),
+    "activate": ("standby", "false"),
+}
 
 
 def main(call: Invocation) -> int:
@@ -132,10 +156,10 @@ def _change(call: Invocation, parsed: Parsed, backend: Backend, ticket: str, kin
         name, wanted = _GRANTS[kind]
         tickets.set_attributes(backend, ticket, {name: wanted}, now)
     elif kind == "set-attr":
-        wanted = parsed.get("attr-value")
-        if not wanted:
+        given = parsed.get("attr-value")
+        if not given:
             raise CommandFailed(Exit.USAGE, "Must supply attribute value with -v for set -S")
-        tickets.set_attributes(backend, ticket, {value: wanted}, now)
+        tickets.set_attributes(backend, ticket, {value: given}, now)
     elif kind == "get-attr":
         state = tickets.state(backend, ticket)
         found = state.get(value) if state is not None else None

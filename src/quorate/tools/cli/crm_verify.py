@@ -13,19 +13,23 @@ from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin,
 from .output import Output, run_with_output
 
 _DATA, _MORE = "Data sources", "Additional options"
-TABLE = Table("crm_verify", "Check a Pacemaker configuration for errors\n\nCheck the well-formedness of a complete Pacemaker "
-              "XML configuration,\nits conformance to the configured schema, and the presence of common\n"
-              "misconfigurations. Problems reported as errors must be fixed before the\ncluster will work properly. It is "
-              "left to the administrator to decide\nwhether to fix problems reported as warnings.", (
-    *OUTPUT_OPTIONS,
-    opt("L live-check", "Check the configuration used by the running cluster", group=_DATA),
-    opt("x xml-file", "Check the configuration in the named file", "FILE", group=_DATA),
-    opt("p xml-pipe", "Check the configuration piped in via stdin", group=_DATA),
-    opt("X xml-text", "Check the configuration in the supplied string", "XML", group=_DATA),
-    opt("S save-xml", "Save verified XML to named file (most useful with -L)", "FILE", group=_MORE),
-    opt("Q quiet", "Print nothing, only the exit code tells", group=_MORE),
-    *APPLICATION_OPTIONS,
-))
+TABLE = Table(
+    "crm_verify",
+    "Check a Pacemaker configuration for errors\n\nCheck the well-formedness of a complete Pacemaker "
+    "XML configuration,\nits conformance to the configured schema, and the presence of common\n"
+    "misconfigurations. Problems reported as errors must be fixed before the\ncluster will work properly. It is "
+    "left to the administrator to decide\nwhether to fix problems reported as warnings.",
+    (
+        *OUTPUT_OPTIONS,
+        opt("L live-check", "Check the configuration used by the running cluster", group=_DATA),
+        opt("x xml-file", "Check the configuration in the named file", "FILE", group=_DATA),
+        opt("p xml-pipe", "Check the configuration piped in via stdin", group=_DATA),
+        opt("X xml-text", "Check the configuration in the supplied string", "XML", group=_DATA),
+        opt("S save-xml", "Save verified XML to named file (most useful with -L)", "FILE", group=_MORE),
+        opt("Q quiet", "Print nothing, only the exit code tells", group=_MORE),
+        *APPLICATION_OPTIONS,
+    ),
+)
 
 
 def main(call: Invocation) -> int:
@@ -90,7 +94,9 @@ def findings(data: bytes, now: float) -> tuple[list[str], list[str]]:
             if message.level == "error":
                 errors.append(f"{place}{message.text}")
         warnings += [f"Node {node.name} is unclean" for node in ws.nodes if node.unclean]
-        warnings += [f"Resource {rsc.id} is active but no longer configured" for rsc in ws.resources
-                     if rsc.removed and rsc.running_on]
+        warnings += [
+            f"Resource {rsc.id} is active but no longer configured"
+            for rsc in ws.resources
+            if rsc.removed and rsc.running_on
+        ]
     return errors, warnings
-

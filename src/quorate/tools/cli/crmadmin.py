@@ -13,23 +13,41 @@ from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin,
 from .output import Output, run_with_output
 
 _COMMAND, _MORE = "Command Options", "Additional Options"
-TABLE = Table("crmadmin", "query and manage the Pacemaker controller", (
-    *OUTPUT_OPTIONS,
-    opt("S status", "Display the status of the specified node. Result is state of node's internal finite state machine, "
-        "which can be useful for debugging", "NODE", group=_COMMAND),
-    opt("P pacemakerd", "Display the status of local pacemakerd", group=_COMMAND),
-    opt("D dc_lookup dc-lookup", "Display the uname of the node co-ordinating the cluster", group=_COMMAND),
-    opt("N nodes", "Display the uname of all member nodes [optionally filtered by type (comma-separated)]: all (default), "
-        "cluster, guest, remote", "TYPE", optional=True, group=_COMMAND),
-    opt("K kill", "(Advanced) Stop the cluster on the named node: empty it and leave", "NODE", group=_COMMAND),
-    opt("t timeout", "Time to wait before declaring the operation failed", "TIMESPEC", group=_MORE),
-    opt("B bash-export", "Display nodes as shell commands of the form 'export uname=uuid' (valid with -N/--nodes)",
-        group=_MORE),
-    opt("i ipc-name", "Accepted for compatibility", "NAME", group=_MORE, hidden=True),
-    opt("H health", "Old name of -P", group=_MORE, hidden=True),
-    opt("q quiet", "Display only the essential query information", group="Application Options"),
-    *APPLICATION_OPTIONS,
-))
+TABLE = Table(
+    "crmadmin",
+    "query and manage the Pacemaker controller",
+    (
+        *OUTPUT_OPTIONS,
+        opt(
+            "S status",
+            "Display the status of the specified node. Result is state of node's internal finite state machine, "
+            "which can be useful for debugging",
+            "NODE",
+            group=_COMMAND,
+        ),
+        opt("P pacemakerd", "Display the status of local pacemakerd", group=_COMMAND),
+        opt("D dc_lookup dc-lookup", "Display the uname of the node co-ordinating the cluster", group=_COMMAND),
+        opt(
+            "N nodes",
+            "Display the uname of all member nodes [optionally filtered by type (comma-separated)]: all (default), "
+            "cluster, guest, remote",
+            "TYPE",
+            optional=True,
+            group=_COMMAND,
+        ),
+        opt("K kill", "(Advanced) Stop the cluster on the named node: empty it and leave", "NODE", group=_COMMAND),
+        opt("t timeout", "Time to wait before declaring the operation failed", "TIMESPEC", group=_MORE),
+        opt(
+            "B bash-export",
+            "Display nodes as shell commands of the form 'export uname=uuid' (valid with -N/--nodes)",
+            group=_MORE,
+        ),
+        opt("i ipc-name", "Accepted for compatibility", "NAME", group=_MORE, hidden=True),
+        opt("H health", "Old name of -P", group=_MORE, hidden=True),
+        opt("q quiet", "Display only the essential query information", group="Application Options"),
+        *APPLICATION_OPTIONS,
+    ),
+)
 
 
 def main(call: Invocation) -> int:

@@ -16,6 +16,7 @@ from ..options import Parsed
 
 API_VERSION = "2.25"  # of the output schema (api-result.rng) that is printed
 
+
 class Output:
     """Where a command's text goes (`--output-to`), and whether XML was asked for."""
 
@@ -23,8 +24,9 @@ class Output:
         self.call = call
         self.format = parsed.text("output-as", "text") or "text"
         if self.format not in formats and not (self.format == "none"):
-            raise CommandFailed(Exit.CANTCREAT,
-                                f"Error creating output format {self.format}: choose one of {', '.join(formats)}")
+            raise CommandFailed(
+                Exit.CANTCREAT, f"Error creating output format {self.format}: choose one of {', '.join(formats)}"
+            )
         self.destination = parsed.get("output-to")
         self.root: etree._Element | None = None
         self.notes: list[str] = []
@@ -46,13 +48,16 @@ class Output:
     def line(self, text: str = "") -> None:
         self.call.print(text)
 
+
 _DASHED = frozenset({"nodes_running_on_"})
+
 
 def new_result(call: Invocation) -> etree._Element:
     root = etree.Element("pacemaker-result")
     root.set("api-version", API_VERSION)
     root.set("request", " ".join([call.name, *call.args]))
     return root
+
 
 def finish_result(root: etree._Element, code: int, errors: tuple[str, ...] = ()) -> str:
     status = etree.SubElement(root, "status", code=str(int(code)), message=exit_description(code))
@@ -62,9 +67,11 @@ def finish_result(root: etree._Element, code: int, errors: tuple[str, ...] = ())
             etree.SubElement(holder, "error").text = text
     return serialize(root)
 
+
 def serialize(element: etree._Element) -> str:
     text: str = etree.tostring(element, encoding="unicode", pretty_print=True)
     return text
+
 
 class Redirected:
     """A sink that writes to the file of --output-to."""
@@ -78,8 +85,10 @@ class Redirected:
     def close(self) -> None:
         self._file.close()
 
-def run_with_output(call: Invocation, parsed: Parsed, body: Callable[[Output], int], *,
-                    formats: tuple[str, ...] = ("text", "xml")) -> int:
+
+def run_with_output(
+    call: Invocation, parsed: Parsed, body: Callable[[Output], int], *, formats: tuple[str, ...] = ("text", "xml")
+) -> int:
     """Run `body`; with XML, failures become part of the document. With --output-to, text goes to that file."""
     output = Output(call, parsed, formats=formats)
     redirected: Redirected | None = None

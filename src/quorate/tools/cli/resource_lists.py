@@ -14,7 +14,15 @@ from ..commands.constraints import Link, Tree
 from ..monitor.lines import Lines
 from ..monitor.options import Shown
 from ..monitor.resource_text import ResourceText
-from ..monitor.resources import all_managed, current_node, display_id, is_disabled, nodes_of, primitive_line
+from ..monitor.resources import (
+    all_managed,
+    bundle_parts,
+    current_node,
+    display_id,
+    is_disabled,
+    nodes_of,
+    primitive_line,
+)
 from ..monitor.status import ClusterStatus
 from ..monitor.words import calendar, status_text
 from ..monitor.xml import fill_resources, resource_element
@@ -72,10 +80,12 @@ def _cts(output: Output, rsc: Resource) -> None:
     node = current_node(rsc) if rsc.kind is Kind.PRIMITIVE else next(iter(nodes_of(rsc)), None)
     needs_quorum = 0 if rsc.requires in (Requires.NOTHING, Requires.QUORUM) and rsc.is_fencing_device else 1
     kind = {Kind.PRIMITIVE: "primitive", Kind.GROUP: "group", Kind.CLONE: "clone", Kind.BUNDLE: "bundle"}[rsc.kind]
-    output.line(f"Resource: {kind} {rsc.id} {rsc.history_id or rsc.id} {rsc.parent.id if rsc.parent else 'NA'} "
-                f"{rsc.agent_provider or 'NA'} {rsc.agent_class or '(null)'} {rsc.agent_type or '(null)'} "
-                f"{node.name if node else 'NA'} {needs_quorum} {flags} 0x{flags:016x}")
-    parts = list(resources.bundle_parts(rsc)) if rsc.kind is Kind.BUNDLE else rsc.children
+    output.line(
+        f"Resource: {kind} {rsc.id} {rsc.history_id or rsc.id} {rsc.parent.id if rsc.parent else 'NA'} "
+        f"{rsc.agent_provider or 'NA'} {rsc.agent_class or '(null)'} {rsc.agent_type or '(null)'} "
+        f"{node.name if node else 'NA'} {needs_quorum} {flags} 0x{flags:016x}"
+    )
+    parts = list(bundle_parts(rsc)) if rsc.kind is Kind.BUNDLE else rsc.children
     for child in parts:
         _cts(output, child)
 
@@ -87,8 +97,17 @@ def show_operations(output: Output, ws: WorkingSet, name: str, node: str | None,
     holder = output.element("operations") if output.xml else None
     for op in resources.operations(ws, resource=name or None, node=node, active=active):
         if holder is not None:
-            element = etree.SubElement(holder, "operation", op=op.key, node=op.node, call=op.call, rc=op.rc,
-                                       status=status_text(op.status), rsc=op.resource_id, agent=op.agent)
+            element = etree.SubElement(
+                holder,
+                "operation",
+                op=op.key,
+                node=op.node,
+                call=op.call,
+                rc=op.rc,
+                status=status_text(op.status),
+                rsc=op.resource_id,
+                agent=op.agent,
+            )
             if op.last_change:
                 element.set("last-rc-change", calendar(op.last_change))
                 element.set("exec-time", op.exec_ms or "0")
@@ -139,7 +158,9 @@ def show_xml(output: Output, ws: WorkingSet, backend: Backend, name: str, *, raw
 def _expand_head(element: etree._Element, ws: WorkingSet) -> None:
     """The attributes in the template's order, the resource's own after them, without the reference."""
     own = dict(element.attrib.items())
-    template = next((t for t in ws.cib.iterfind("configuration/resources/template") if t.get("id") == own["template"]), None)
+    template = next(
+        (t for t in ws.cib.iterfind("configuration/resources/template") if t.get("id") == own["template"]), None
+    )
     names = [*(template.attrib if template is not None else ()), *own]
     element.attrib.clear()
     for name in dict.fromkeys(names):
@@ -222,8 +243,11 @@ def _xml_link(holder: etree._Element, link: Link, below: Tree) -> None:
     element = etree.SubElement(holder, "rsc_colocation", id=link.id, rsc=link.dependent)
     element.set("with-rsc", link.primary)
     element.set("score", link.score)
-    for key, value in (("node-attribute", link.node_attribute), ("rsc-role", link.dependent_role),
-                       ("with-rsc-role", link.primary_role)):
+    for key, value in (
+        ("node-attribute", link.node_attribute),
+        ("rsc-role", link.dependent_role),
+        ("with-rsc-role", link.primary_role),
+    ):
         if value is not None:
             element.set(key, value)
     for inner, deeper in [*below.dependents, *below.primaries]:
@@ -243,7 +267,9 @@ def _text_places(lines: Lines, tree: Tree, *, top: bool) -> None:
 def _text_links(lines: Lines, tree: Tree, links: list[tuple[Link, Tree]], *, dependents: bool, top: bool) -> None:
     if not links:
         return
-    title = f"Resources colocated with {tree.resource}" if dependents else f"Resources {tree.resource} is colocated with"
+    title = (
+        f"Resources colocated with {tree.resource}" if dependents else f"Resources {tree.resource} is colocated with"
+    )
     _open(lines, title, top)
     for link, below in links:
         word = "needs" if dependents else "with"
@@ -300,8 +326,11 @@ def _reasons(rsc: Resource) -> list[tuple[str, str]]:
     found = []
     if is_disabled(rsc):
         stopped = rsc.target_role is Role.STOPPED
-        found.append(("remain_stopped", f"Configuration specifies '{rsc.id}' should remain stopped") if stopped else
-                     ("unpromotable", f"Configuration specifies '{rsc.id}' should not be promoted"))
+        found.append(
+            ("remain_stopped", f"Configuration specifies '{rsc.id}' should remain stopped")
+            if stopped
+            else ("unpromotable", f"Configuration specifies '{rsc.id}' should not be promoted")
+        )
     if not all_managed(rsc):
         found.append(("unmanaged", f"Configuration prevents cluster from stopping or starting unmanaged '{rsc.id}'"))
     return found

@@ -17,44 +17,86 @@ from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin,
 from .output import Output, run_with_output
 
 _DEVICE, _QUERY, _FENCE, _MORE = "Device Definition Commands", "Queries", "Fencing Commands", "Additional Options"
-TABLE = Table("stonith_admin", "stonith_admin - Access the Pacemaker fencing API", (
-    *OUTPUT_OPTIONS,
-    opt("R register", "Register the named stonith device (here: configure it as a resource instead)", "DEVICE", group=_DEVICE),
-    opt("D deregister", "De-register the named stonith device (here: remove the resource)", "DEVICE", group=_DEVICE),
-    opt("r register-level", "Register a stonith level (here: configure fencing-topology)", "TARGET", group=_DEVICE),
-    opt("d deregister-level", "Unregister a stonith level (here: configure fencing-topology)", "TARGET", group=_DEVICE),
-    opt("l list", "List devices that can terminate the specified host.", "HOST", group=_QUERY),
-    opt("L list-registered", "List all registered devices.", group=_QUERY),
-    opt("I list-installed", "List all installed devices.", group=_QUERY),
-    opt("s list-targets", "List the targets that can be fenced by the named device.", "DEVICE", group=_QUERY),
-    opt("M metadata", "Show agent metadata. Requires: --agent.", group=_QUERY),
-    opt("Q query", "Check the named device's status.", "DEVICE", group=_QUERY),
-    opt("H history", "Show last successful fencing operation for named node (or '*' for all nodes). Optional: --cleanup, "
-        "--quiet, --verbose (show all recorded and pending operations), --broadcast", "NODE", group=_QUERY),
-    opt("h last", "Indicate when the named node was last fenced.", "NODE", group=_QUERY),
-    opt("K validate", "Validate a fence device configuration. Requires: --agent.", group=_QUERY),
-    opt("F fence", "Fence named host. Optional: --timeout, --tolerance, --delay.", "HOST", group=_FENCE),
-    opt("U unfence", "Unfence named host. Optional: --timeout, --tolerance, --delay.", "HOST", group=_FENCE),
-    opt("B reboot", "Reboot named host. Optional: --timeout, --tolerance, --delay.", "HOST", group=_FENCE),
-    opt("C confirm", "Tell cluster that named host is now safely down.", "HOST", group=_FENCE),
-    opt("c cleanup", "Cleanup wherever appropriate. Requires --history.", group=_MORE),
-    opt("b broadcast", "Broadcast wherever appropriate (the history is the same on all nodes).", group=_MORE),
-    opt("a agent", "The agent to use (for example, fence_xvm; with --metadata, --validate).", "AGENT", group=_MORE),
-    opt("o option", "Specify a device configuration parameter as NAME=VALUE", "PARAM", group=_MORE),
-    opt("e env-option", "Specify a device configuration parameter by environment variable", "PARAM", group=_MORE),
-    opt("T tag", "Identify fencing operations in logs with the specified tag", "TAG", group=_MORE),
-    opt("v device", "Device ID", "DEVICE", group=_MORE),
-    opt("i index", "The stonith level (1-9)", "LEVEL", group=_MORE),
-    opt("t timeout", "Operation timeout in seconds (default 120)", "SECONDS", group=_MORE),
-    opt("y delay", "Apply a fencing delay in seconds.", "SECONDS", group=_MORE),
-    opt("n as-node-id", "(Advanced) The supplied node is the corosync node ID (with --last).", group=_MORE),
-    opt("tolerance", "(Advanced) Do nothing if an equivalent --fence request succeeded less than this many seconds earlier",
-        "SECONDS", group=_MORE),
-    opt("q quiet", "Be less descriptive in output.", group="Application Options"),
-    *APPLICATION_OPTIONS,
-))
-_COMMANDS = ("register", "deregister", "register-level", "deregister-level", "list", "list-registered", "list-installed",
-             "list-targets", "metadata", "query", "history", "last", "validate", "fence", "unfence", "reboot", "confirm")
+TABLE = Table(
+    "stonith_admin",
+    "stonith_admin - Access the Pacemaker fencing API",
+    (
+        *OUTPUT_OPTIONS,
+        opt(
+            "R register",
+            "Register the named stonith device (here: configure it as a resource instead)",
+            "DEVICE",
+            group=_DEVICE,
+        ),
+        opt(
+            "D deregister", "De-register the named stonith device (here: remove the resource)", "DEVICE", group=_DEVICE
+        ),
+        opt("r register-level", "Register a stonith level (here: configure fencing-topology)", "TARGET", group=_DEVICE),
+        opt(
+            "d deregister-level",
+            "Unregister a stonith level (here: configure fencing-topology)",
+            "TARGET",
+            group=_DEVICE,
+        ),
+        opt("l list", "List devices that can terminate the specified host.", "HOST", group=_QUERY),
+        opt("L list-registered", "List all registered devices.", group=_QUERY),
+        opt("I list-installed", "List all installed devices.", group=_QUERY),
+        opt("s list-targets", "List the targets that can be fenced by the named device.", "DEVICE", group=_QUERY),
+        opt("M metadata", "Show agent metadata. Requires: --agent.", group=_QUERY),
+        opt("Q query", "Check the named device's status.", "DEVICE", group=_QUERY),
+        opt(
+            "H history",
+            "Show last successful fencing operation for named node (or '*' for all nodes). Optional: --cleanup, "
+            "--quiet, --verbose (show all recorded and pending operations), --broadcast",
+            "NODE",
+            group=_QUERY,
+        ),
+        opt("h last", "Indicate when the named node was last fenced.", "NODE", group=_QUERY),
+        opt("K validate", "Validate a fence device configuration. Requires: --agent.", group=_QUERY),
+        opt("F fence", "Fence named host. Optional: --timeout, --tolerance, --delay.", "HOST", group=_FENCE),
+        opt("U unfence", "Unfence named host. Optional: --timeout, --tolerance, --delay.", "HOST", group=_FENCE),
+        opt("B reboot", "Reboot named host. Optional: --timeout, --tolerance, --delay.", "HOST", group=_FENCE),
+        opt("C confirm", "Tell cluster that named host is now safely down.", "HOST", group=_FENCE),
+        opt("c cleanup", "Cleanup wherever appropriate. Requires --history.", group=_MORE),
+        opt("b broadcast", "Broadcast wherever appropriate (the history is the same on all nodes).", group=_MORE),
+        opt("a agent", "The agent to use (for example, fence_xvm; with --metadata, --validate).", "AGENT", group=_MORE),
+        opt("o option", "Specify a device configuration parameter as NAME=VALUE", "PARAM", group=_MORE),
+        opt("e env-option", "Specify a device configuration parameter by environment variable", "PARAM", group=_MORE),
+        opt("T tag", "Identify fencing operations in logs with the specified tag", "TAG", group=_MORE),
+        opt("v device", "Device ID", "DEVICE", group=_MORE),
+        opt("i index", "The stonith level (1-9)", "LEVEL", group=_MORE),
+        opt("t timeout", "Operation timeout in seconds (default 120)", "SECONDS", group=_MORE),
+        opt("y delay", "Apply a fencing delay in seconds.", "SECONDS", group=_MORE),
+        opt("n as-node-id", "(Advanced) The supplied node is the corosync node ID (with --last).", group=_MORE),
+        opt(
+            "tolerance",
+            "(Advanced) Do nothing if an equivalent --fence request succeeded less than this many seconds earlier",
+            "SECONDS",
+            group=_MORE,
+        ),
+        opt("q quiet", "Be less descriptive in output.", group="Application Options"),
+        *APPLICATION_OPTIONS,
+    ),
+)
+_COMMANDS = (
+    "register",
+    "deregister",
+    "register-level",
+    "deregister-level",
+    "list",
+    "list-registered",
+    "list-installed",
+    "list-targets",
+    "metadata",
+    "query",
+    "history",
+    "last",
+    "validate",
+    "fence",
+    "unfence",
+    "reboot",
+    "confirm",
+)
 _ACTIONS = {"fence": "off", "unfence": "on", "reboot": "reboot"}
 TIMEOUT_MS = 120_000
 
@@ -76,8 +118,11 @@ def _run(call: Invocation, parsed: Parsed, output: Output) -> int:
     if kind in ("metadata", "validate"):
         return _agent(call, parsed, output, kind)
     if kind in ("register", "deregister", "register-level", "deregister-level"):
-        raise CommandFailed(Exit.UNIMPLEMENT_FEATURE, "Devices and levels are part of the configuration: change stonith "
-                                                      "resources and fencing-topology with cibadmin")
+        raise CommandFailed(
+            Exit.UNIMPLEMENT_FEATURE,
+            "Devices and levels are part of the configuration: change stonith "
+            "resources and fencing-topology with cibadmin",
+        )
     backend = open_backend(call)
     try:
         if kind in _ACTIONS:
@@ -142,8 +187,14 @@ def _milliseconds(parsed: Parsed, option: str, default: int) -> int:
 
 def _fence(parsed: Parsed, backend: Backend, kind: str, target: str) -> int:
     try:
-        fencing.fence(backend, target, _ACTIONS[kind], timeout_ms=_milliseconds(parsed, "timeout", TIMEOUT_MS),
-                      tolerance_ms=_milliseconds(parsed, "tolerance", 0), delay_ms=_milliseconds(parsed, "delay", 0))
+        fencing.fence(
+            backend,
+            target,
+            _ACTIONS[kind],
+            timeout_ms=_milliseconds(parsed, "timeout", TIMEOUT_MS),
+            tolerance_ms=_milliseconds(parsed, "tolerance", 0),
+            delay_ms=_milliseconds(parsed, "delay", 0),
+        )
     except CommandFailed as failure:
         if failure.code == Exit.DISCONNECT:
             raise

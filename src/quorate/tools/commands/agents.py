@@ -42,7 +42,9 @@ def agents(environ: Mapping[str, str], standard: str, provider: str | None = Non
     if standard == "ocf":
         base = _resource_directory(environ)
         chosen = [provider] if provider else providers(environ)
-        return sorted({n for p in chosen for n in _listing(os.path.join(base, p)) if _is_agent(os.path.join(base, p, n))})
+        return sorted(
+            {n for p in chosen for n in _listing(os.path.join(base, p)) if _is_agent(os.path.join(base, p, n))}
+        )
     if standard == "lsb":
         return sorted(n for n in _listing(INIT_DIRECTORY) if _is_agent(os.path.join(INIT_DIRECTORY, n)))
     if standard == "stonith":
@@ -102,12 +104,21 @@ def metadata(environ: Mapping[str, str], agent: str) -> str:
 
 def _run(argv: list[str], environ: Mapping[str, str], stdin: bytes) -> str:
     root = environ.get("OCF_ROOT") or OCF_ROOT_DEFAULT
-    clean = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "LC_ALL": "C", "OCF_ROOT": root,
-             "OCF_RA_VERSION_MAJOR": "1", "OCF_RA_VERSION_MINOR": "1", "OCF_OUTPUT_FORMAT": "text",
-             "OCF_RESOURCE_TYPE": os.path.basename(argv[0]), "OCF_RESOURCE_INSTANCE": os.path.basename(argv[0]),
-             "HA_LOGFACILITY": "none"}
+    clean = {
+        "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        "LC_ALL": "C",
+        "OCF_ROOT": root,
+        "OCF_RA_VERSION_MAJOR": "1",
+        "OCF_RA_VERSION_MINOR": "1",
+        "OCF_OUTPUT_FORMAT": "text",
+        "OCF_RESOURCE_TYPE": os.path.basename(argv[0]),
+        "OCF_RESOURCE_INSTANCE": os.path.basename(argv[0]),
+        "HA_LOGFACILITY": "none",
+    }
     try:
-        result = subprocess.run(argv, input=stdin, capture_output=True, env=clean, timeout=METADATA_SECONDS, check=False)
+        result = subprocess.run(
+            argv, input=stdin, capture_output=True, env=clean, timeout=METADATA_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         raise CommandFailed(Exit.TIMEOUT, f"{argv[0]} did not give its metadata within {METADATA_SECONDS} s") from None
     except OSError as error:
@@ -138,10 +149,15 @@ def _plain_metadata(name: str, description: str, standard: str, short: str | Non
     actions = "".join(
         f'    <action name="{action}" timeout="{timeout}"{extra}/>\n'
         for action, timeout, extra in (
-            ("start", "100" if standard == "systemd" else "15", ""), ("stop", "100" if standard == "systemd" else "15", ""),
+            ("start", "100" if standard == "systemd" else "15", ""),
+            ("stop", "100" if standard == "systemd" else "15", ""),
             ("status", "100" if standard == "systemd" else "15", ""),
-            ("monitor", "100" if standard == "systemd" else "15", ' interval="60"' if standard == "systemd" else
-             ' interval="15"'), ("meta-data", "5", ""),
+            (
+                "monitor",
+                "100" if standard == "systemd" else "15",
+                ' interval="60"' if standard == "systemd" else ' interval="15"',
+            ),
+            ("meta-data", "5", ""),
         )
     )
     return (

@@ -78,15 +78,29 @@ def set_value(backend: Backend, selection: Selection, value: str) -> None:
     """Set one attribute. CommandFailed(109) with the candidates when several match."""
     if selection.section == "status" and backend.live:
         _require_name(selection)
-        backend.set_attribute(str(selection.name or selection.pattern), value, node=selection.node,
-                              set_type="utilization" if selection.utilization else "instance_attributes",
-                              set_id=selection.set_id, pattern=selection.pattern is not None)
+        backend.set_attribute(
+            str(selection.name or selection.pattern),
+            value,
+            node=selection.node,
+            set_type="utilization" if selection.utilization else "instance_attributes",
+            set_id=selection.set_id,
+            pattern=selection.pattern is not None,
+        )
         return
     if selection.pattern is not None:
         for found in list(_pairs(backend, selection)):
-            set_value(backend, Selection(section=selection.section, node=selection.node, name=found.name,
-                                         pair_id=found.id, set_id=found.set_id,
-                                         utilization=selection.utilization), value)
+            set_value(
+                backend,
+                Selection(
+                    section=selection.section,
+                    node=selection.node,
+                    name=found.name,
+                    pair_id=found.id,
+                    set_id=found.set_id,
+                    utilization=selection.utilization,
+                ),
+                value,
+            )
         return
     _require_name(selection)
     existing = _only(list(_pairs(backend, selection)))
@@ -106,9 +120,13 @@ def delete(backend: Backend, selection: Selection) -> Found | None:
     """What was deleted, None when there was nothing. CommandFailed(109) when several match."""
     if selection.section == "status" and backend.live:
         _require_name(selection)
-        backend.set_attribute(str(selection.name or selection.pattern), None, node=selection.node,
-                              set_type="utilization" if selection.utilization else "instance_attributes",
-                              pattern=selection.pattern is not None)
+        backend.set_attribute(
+            str(selection.name or selection.pattern),
+            None,
+            node=selection.node,
+            set_type="utilization" if selection.utilization else "instance_attributes",
+            pattern=selection.pattern is not None,
+        )
         return None
     _require_name(selection)
     if selection.pattern is not None:
@@ -123,15 +141,20 @@ def delete(backend: Backend, selection: Selection) -> Found | None:
 
 def _remove(backend: Backend, section: str, found: Found) -> None:
     pair = etree.Element("nvpair", id=found.id or "")
-    backend.change("delete", section="status" if section in ("status", "tickets") else section, xml=etree.tostring(pair))
+    backend.change(
+        "delete", section="status" if section in ("status", "tickets") else section, xml=etree.tostring(pair)
+    )
 
 
 class SeveralMatch(CommandFailed):
     def __init__(self, matches: list[Found]) -> None:
         lines = [f"Multiple attributes match name={matches[0].name}"]
         lines += [f"  Value: {m.value} \t(id={m.id})" for m in matches]
-        super().__init__(Exit.MULTIPLE, "Please choose from one of the matches below and supply the 'id' with --attr-id",
-                         output="\n".join(lines) + "\n")
+        super().__init__(
+            Exit.MULTIPLE,
+            "Please choose from one of the matches below and supply the 'id' with --attr-id",
+            output="\n".join(lines) + "\n",
+        )
 
 
 def _only(matches: list[Found]) -> Found | None:

@@ -33,8 +33,16 @@ def paths(backend: Backend, xpath: str) -> list[str]:
     return found
 
 
-def change(backend: Backend, kind: str, *, section: str | None = None, xpath: str | None = None,
-           xml: bytes | None = None, allow_create: bool = False, forced: bool = False) -> None:
+def change(
+    backend: Backend,
+    kind: str,
+    *,
+    section: str | None = None,
+    xpath: str | None = None,
+    xml: bytes | None = None,
+    allow_create: bool = False,
+    forced: bool = False,
+) -> None:
     """One operation. What could destroy a configuration needs `forced` (107)."""
     if kind in DANGEROUS and not forced:
         raise CommandFailed(
@@ -49,8 +57,14 @@ def failed_document(kind: str, xml: bytes) -> str:
     """What cibadmin prints of an object that was there already."""
     root = etree.Element("failed")
     element = parse_fragment(xml)
-    entry = etree.SubElement(root, "failed_update", id=element.get("id", ""), object_type=str(element.tag),
-                             operation=f"cib_{kind}", reason="File exists")
+    entry = etree.SubElement(
+        root,
+        "failed_update",
+        id=element.get("id", ""),
+        object_type=str(element.tag),
+        operation=f"cib_{kind}",
+        reason="File exists",
+    )
     entry.append(element)
     text: str = etree.tostring(root, encoding="unicode", pretty_print=True)
     return text

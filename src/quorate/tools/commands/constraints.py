@@ -58,8 +58,9 @@ def tree(ws: WorkingSet, rsc: Resource, *, recursive: bool) -> Tree:
     return root
 
 
-def _follow(ws: WorkingSet, links: list[Link], name: str, dependents: bool, recursive: bool,
-            seen: set[str]) -> list[tuple[Link, Tree]]:
+def _follow(
+    ws: WorkingSet, links: list[Link], name: str, dependents: bool, recursive: bool, seen: set[str]
+) -> list[tuple[Link, Tree]]:
     found = []
     for link in links:
         here, there = (link.primary, link.dependent) if dependents else (link.dependent, link.primary)
@@ -94,10 +95,15 @@ def all_links(ws: WorkingSet) -> Iterator[Link]:
         if constraint.get("rsc") and constraint.get("with-rsc"):
             for dependent in _named(ws, constraint.get("rsc", "")):
                 for primary in _named(ws, constraint.get("with-rsc", "")):
-                    yield Link(id=id, dependent=dependent, primary=primary, score=score,
-                               dependent_role=_role(constraint.get("rsc-role")),
-                               primary_role=_role(constraint.get("with-rsc-role")),
-                               node_attribute=constraint.get("node-attribute"))
+                    yield Link(
+                        id=id,
+                        dependent=dependent,
+                        primary=primary,
+                        score=score,
+                        dependent_role=_role(constraint.get("rsc-role")),
+                        primary_role=_role(constraint.get("with-rsc-role")),
+                        node_attribute=constraint.get("node-attribute"),
+                    )
             continue
         sets = constraint.findall("resource_set")
         for group in sets:
@@ -105,8 +111,14 @@ def all_links(ws: WorkingSet) -> Iterator[Link]:
         for left, right in zip(sets, sets[1:], strict=False):
             for dependent in _members(ws, left):
                 for primary in _members(ws, right):
-                    yield Link(id=id, dependent=dependent, primary=primary, score=score,
-                               dependent_role=_role(left.get("role")), primary_role=_role(right.get("role")))
+                    yield Link(
+                        id=id,
+                        dependent=dependent,
+                        primary=primary,
+                        score=score,
+                        dependent_role=_role(left.get("role")),
+                        primary_role=_role(right.get("role")),
+                    )
 
 
 def _set_links(ws: WorkingSet, id: str, score: str, group: etree._Element) -> Iterator[Link]:
@@ -114,8 +126,14 @@ def _set_links(ws: WorkingSet, id: str, score: str, group: etree._Element) -> It
         return
     members = _members(ws, group)
     for earlier, later in zip(members, members[1:], strict=False):
-        yield Link(id=id, dependent=later, primary=earlier, score=group.get("score") or score,
-                   dependent_role=_role(group.get("role")), primary_role=_role(group.get("role")))
+        yield Link(
+            id=id,
+            dependent=later,
+            primary=earlier,
+            score=group.get("score") or score,
+            dependent_role=_role(group.get("role")),
+            primary_role=_role(group.get("role")),
+        )
 
 
 def _members(ws: WorkingSet, group: etree._Element) -> list[str]:
@@ -131,4 +149,3 @@ def _role(text: str | None) -> str | None:
         return None
     role = {"master": "Promoted", "slave": "Unpromoted"}.get(text.lower(), text.capitalize())
     return None if role == "Started" else role
-

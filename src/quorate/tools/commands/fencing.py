@@ -21,10 +21,19 @@ def require_device(backend: Backend, name: str) -> None:
         raise CommandFailed(Exit.NOSUCH, f"There is no fence device '{name}'")
 
 
-def fence(backend: Backend, target: str, action: str, *, timeout_ms: int, tolerance_ms: int = 0, delay_ms: int = 0) -> None:
+def fence(
+    backend: Backend, target: str, action: str, *, timeout_ms: int, tolerance_ms: int = 0, delay_ms: int = 0
+) -> None:
     """`action`: off, reboot or on. Returns when it is done. CommandFailed says why not."""
-    backend.request("fence", timeout=timeout_ms / 1000 + delay_ms / 1000 + MARGIN_SECONDS, target=target, action=action,
-                    timeout_ms=timeout_ms, tolerance_ms=tolerance_ms, delay_ms=delay_ms)
+    backend.request(
+        "fence",
+        timeout=timeout_ms / 1000 + delay_ms / 1000 + MARGIN_SECONDS,
+        target=target,
+        action=action,
+        timeout_ms=timeout_ms,
+        tolerance_ms=tolerance_ms,
+        delay_ms=delay_ms,
+    )
 
 
 def confirm(backend: Backend, target: str) -> None:

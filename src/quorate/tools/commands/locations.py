@@ -38,7 +38,9 @@ def lifetime_end(text: str | None, now: float) -> int | None:
     try:
         return add_duration(int(now), parse_duration(text))
     except ValueError as error:
-        raise CommandFailed(Exit.USAGE, f"--lifetime {text!r} is not an ISO 8601 duration such as PT2H: {error}") from None
+        raise CommandFailed(
+            Exit.USAGE, f"--lifetime {text!r} is not an ISO 8601 duration such as PT2H: {error}"
+        ) from None
 
 
 def require_node(ws: WorkingSet, name: str) -> None:
@@ -53,8 +55,16 @@ def _promoted_or_all(rsc: Resource, promoted: bool) -> list[str]:
     return [node.name for child in rsc.children for node in child.running_on if child.role is Role.PROMOTED]
 
 
-def move(backend: Backend, ws: WorkingSet, rsc: Resource, node: str, *, promoted: bool = False,
-         until: int | None = None, force: bool = False) -> Ban | None:
+def move(
+    backend: Backend,
+    ws: WorkingSet,
+    rsc: Resource,
+    node: str,
+    *,
+    promoted: bool = False,
+    until: int | None = None,
+    force: bool = False,
+) -> Ban | None:
     """Prefer `node`. With `force` also ban where it runs now, even if that is `node`'s equal."""
     require_node(ws, node)
     if promoted and not rsc.promotable:
@@ -81,7 +91,9 @@ def move(backend: Backend, ws: WorkingSet, rsc: Resource, node: str, *, promoted
     return None
 
 
-def move_away(backend: Backend, ws: WorkingSet, rsc: Resource, *, promoted: bool = False, until: int | None = None) -> Ban:
+def move_away(
+    backend: Backend, ws: WorkingSet, rsc: Resource, *, promoted: bool = False, until: int | None = None
+) -> Ban:
     """Ban the one node on which it runs. CommandFailed(64) when there is not exactly one."""
     current = _promoted_or_all(rsc, promoted)
     if len(current) != 1 and rsc.kind is Kind.CLONE and rsc.promotable and not promoted:
@@ -96,8 +108,9 @@ def move_away(backend: Backend, ws: WorkingSet, rsc: Resource, *, promoted: bool
     return ban(backend, ws, rsc, current[0], promoted=promoted, until=until)
 
 
-def ban(backend: Backend, ws: WorkingSet, rsc: Resource, node: str, *, promoted: bool = False,
-        until: int | None = None) -> Ban:
+def ban(
+    backend: Backend, ws: WorkingSet, rsc: Resource, node: str, *, promoted: bool = False, until: int | None = None
+) -> Ban:
     require_node(ws, node)
     id = f"cli-ban-{rsc.id}-on-{node}"
     location = _location(id, rsc.id, promoted)
@@ -113,8 +126,15 @@ def ban(backend: Backend, ws: WorkingSet, rsc: Resource, node: str, *, promoted:
     return Ban(id=id, resource=rsc.id, node=node, promoted=promoted)
 
 
-def clear(backend: Backend, ws: WorkingSet, resource: str, *, node: str | None = None, force: bool = False,
-          expired: bool = False) -> list[str]:
+def clear(
+    backend: Backend,
+    ws: WorkingSet,
+    resource: str,
+    *,
+    node: str | None = None,
+    force: bool = False,
+    expired: bool = False,
+) -> list[str]:
     """Ids of the constraints that were removed."""
     constraints = _constraints(backend)
     ids: list[str] = []
@@ -188,4 +208,3 @@ def _wrapped(location: etree._Element) -> bytes:
     root.append(location)
     data: bytes = etree.tostring(root)
     return data
-

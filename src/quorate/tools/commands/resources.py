@@ -144,10 +144,16 @@ def _entry_operations(ws: WorkingSet, node: Node, entry: etree._Element, active:
     for op in _since_start(ordered) if active else ordered:
         change = op.get("last-rc-change")
         yield RecordedOperation(
-            key=op.get("operation_key") or op.get("id", ""), node=node.name, call=op.get("call-id", "0"),
-            rc=op.get("rc-code", ""), status=int(op.get("op-status") or 0),
-            last_change=int(change) if change and change.isdigit() else None, exec_ms=op.get("exec-time"),
-            resource=rsc, resource_id=name, agent=rsc.agent if rsc is not None else agent,
+            key=str(op.get("operation_key") or op.get("id", "")),
+            node=node.name,
+            call=op.get("call-id", "0"),
+            rc=op.get("rc-code", ""),
+            status=int(op.get("op-status") or 0),
+            last_change=int(change) if change and change.isdigit() else None,
+            exec_ms=op.get("exec-time"),
+            resource=rsc,
+            resource_id=name,
+            agent=rsc.agent if rsc is not None else agent,
         )
 
 
@@ -169,7 +175,7 @@ def _since_start(ordered: list[etree._Element]) -> list[etree._Element]:
         start = implied_clone if implied_clone != -1 else implied_monitor
     if start < stop:
         return []
-    return ordered[max(start, 0):]
+    return ordered[max(start, 0) :]
 
 
 # ---- parameters --------------------------------------------------------------------------------------------------------
@@ -202,9 +208,18 @@ def element_of(backend: Backend, name: str) -> etree._Element:
     raise not_found(name)
 
 
-def set_parameter(backend: Backend, resource: str, name: str, value: str, *, kind: str = INSTANCE,
-                  set_id: str | None = None, pair_id: str | None = None, force: bool = False,
-                  recursive: bool = False) -> list[ParameterChange]:
+def set_parameter(
+    backend: Backend,
+    resource: str,
+    name: str,
+    value: str,
+    *,
+    kind: str = INSTANCE,
+    set_id: str | None = None,
+    pair_id: str | None = None,
+    force: bool = False,
+    recursive: bool = False,
+) -> list[ParameterChange]:
     element = element_of(backend, resource)
     owner, redirected = (element, None) if force else _owner(element, name, kind)
     changes = [_set_one(backend, owner, name, value, kind, set_id, pair_id, redirected)]
@@ -224,23 +239,34 @@ def _owner(element: etree._Element, name: str, kind: str) -> tuple[etree._Elemen
     return parent, element.get("id")
 
 
-def _pairs(element: etree._Element, name: str | None, kind: str, set_id: str | None,
-           pair_id: str | None) -> list[etree._Element]:
+def _pairs(
+    element: etree._Element, name: str | None, kind: str, set_id: str | None, pair_id: str | None
+) -> list[etree._Element]:
     return [
-        pair for holder in element.iterchildren(kind) if set_id is None or holder.get("id") == set_id
+        pair
+        for holder in element.iterchildren(kind)
+        if set_id is None or holder.get("id") == set_id
         for pair in holder.iterchildren("nvpair")
         if (name is None or pair.get("name") == name) and (pair_id is None or pair.get("id") == pair_id)
     ]
 
 
-def _set_one(backend: Backend, element: etree._Element, name: str, value: str, kind: str, set_id: str | None,
-             pair_id: str | None, redirected: str | None) -> ParameterChange:
+def _set_one(
+    backend: Backend,
+    element: etree._Element,
+    name: str,
+    value: str,
+    kind: str,
+    set_id: str | None,
+    pair_id: str | None,
+    redirected: str | None,
+) -> ParameterChange:
     found = _pairs(element, name, kind, set_id, pair_id)
     _refuse_several(found, name)
     owner = str(element.get("id"))
     update = etree.Element(element.tag, id=owner)
     if found:
-        holder_id, id = str(found[0].getparent().get("id")), str(found[0].get("id"))
+        holder_id, id = _set_of(found[0]), str(found[0].get("id"))
     else:
         holder_id = set_id or f"{owner}-{kind}"
         id = pair_id or f"{holder_id}-{name}"
@@ -248,12 +274,26 @@ def _set_one(backend: Backend, element: etree._Element, name: str, value: str, k
     pair.set("name", name)
     pair.set("value", value)
     backend.change("modify", section="resources", xml=etree.tostring(update))
-    return ParameterChange(owner=owner, redirected_from=redirected, id=id, set_id=None if found else holder_id, name=name,
-                           value=value)
+    return ParameterChange(
+        owner=owner, redirected_from=redirected, id=id, set_id=None if found else holder_id, name=name, value=value
+    )
 
 
-def delete_parameter(backend: Backend, resource: str, name: str, *, kind: str = INSTANCE, set_id: str | None = None,
-                     pair_id: str | None = None, force: bool = False) -> ParameterChange | None:
+def _set_of(pair: etree._Element) -> str:
+    holder = pair.getparent()
+    return "" if holder is None else str(holder.get("id"))
+
+
+def delete_parameter(
+    backend: Backend,
+    resource: str,
+    name: str,
+    *,
+    kind: str = INSTANCE,
+    set_id: str | None = None,
+    pair_id: str | None = None,
+    force: bool = False,
+) -> ParameterChange | None:
     """None when there was nothing to delete."""
     element = element_of(backend, resource)
     redirected = None
@@ -267,8 +307,14 @@ def delete_parameter(backend: Backend, resource: str, name: str, *, kind: str = 
     _refuse_several(found, name)
     pair = etree.Element("nvpair", id=str(found[0].get("id")))
     backend.change("delete", section="resources", xml=etree.tostring(pair))
-    return ParameterChange(owner=str(element.get("id")), redirected_from=redirected, id=str(found[0].get("id")),
-                           set_id=None, name=name, value=None)
+    return ParameterChange(
+        owner=str(element.get("id")),
+        redirected_from=redirected,
+        id=str(found[0].get("id")),
+        set_id=None,
+        name=name,
+        value=None,
+    )
 
 
 def _refuse_several(found: list[etree._Element], name: str) -> None:
@@ -276,8 +322,11 @@ def _refuse_several(found: list[etree._Element], name: str) -> None:
         return
     lines = [f"Multiple attributes match name={name}"]
     lines += [f"  Value: {pair.get('value')} \t(id={pair.get('id')})" for pair in found]
-    raise CommandFailed(Exit.MULTIPLE, "Several attributes match; choose one with --nvpair or --set-name",
-                        output="\n".join(lines) + "\n")
+    raise CommandFailed(
+        Exit.MULTIPLE,
+        "Several attributes match; choose one with --nvpair or --set-name",
+        output="\n".join(lines) + "\n",
+    )
 
 
 def _colocated(backend: Backend, name: str) -> list[str]:
@@ -291,8 +340,11 @@ def _colocated(backend: Backend, name: str) -> list[str]:
         for constraint in root.iterfind("rsc_colocation"):
             dependent = constraint.get("rsc")
             score = constraint.get("score", "INFINITY")
-            if constraint.get("with-rsc") == current and dependent and dependent not in (name, *found) and (
-                not score.startswith("-")
+            if (
+                constraint.get("with-rsc") == current
+                and dependent
+                and dependent not in (name, *found)
+                and (not score.startswith("-"))
             ):
                 found.append(dependent)
                 waiting.append(dependent)
@@ -308,10 +360,23 @@ def delete_resource(backend: Backend, name: str, tag: str) -> None:
 # ---- in the running cluster ----------------------------------------------------------------------------------------------
 
 
-def clear_history(backend: Backend, *, resource: str | None, node: str | None, operation: str | None = None,
-                  interval_ms: int | None = None, failures_only: bool) -> None:
-    backend.request("clear-history", resource=resource, node=node, operation=operation, interval_ms=interval_ms,
-                    failures_only=failures_only)
+def clear_history(
+    backend: Backend,
+    *,
+    resource: str | None,
+    node: str | None,
+    operation: str | None = None,
+    interval_ms: int | None = None,
+    failures_only: bool,
+) -> None:
+    backend.request(
+        "clear-history",
+        resource=resource,
+        node=node,
+        operation=operation,
+        interval_ms=interval_ms,
+        failures_only=failures_only,
+    )
 
 
 def fail(backend: Backend, resource: str, node: str) -> None:

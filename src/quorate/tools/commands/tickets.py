@@ -54,7 +54,9 @@ def delete_attribute(backend: Backend, ticket: str, name: str) -> None:
     for key, value in element.attrib.items():
         if key != name:
             kept.set(key, value)
-    backend.change("replace", xpath=f"/cib/status/tickets/ticket_state[@id={_quoted(ticket)}]", xml=etree.tostring(kept))
+    backend.change(
+        "replace", xpath=f"/cib/status/tickets/ticket_state[@id={_quoted(ticket)}]", xml=etree.tostring(kept)
+    )
 
 
 def forget(backend: Backend, ticket: str) -> None:

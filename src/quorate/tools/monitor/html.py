@@ -11,8 +11,14 @@ _STYLE = "body{font-family:sans-serif} .banner{color:#fff;background:#b00;paddin
 _BAD = ("FAILED", "OFFLINE", "UNCLEAN", "Failed", "WITHOUT")
 
 
-def render(status: ClusterStatus, *, title: str = "Cluster Status", stylesheet: str | None = None, cgi: bool = False,
-           refresh_s: int = 0) -> str:
+def render(
+    status: ClusterStatus,
+    *,
+    title: str = "Cluster Status",
+    stylesheet: str | None = None,
+    cgi: bool = False,
+    refresh_s: int = 0,
+) -> str:
     lines = ["<!DOCTYPE html>", "<html>", "<head>", '<meta charset="utf-8"/>', f"<title>{html.escape(title)}</title>"]
     if refresh_s:
         lines.append(f'<meta http-equiv="refresh" content="{refresh_s}"/>')

@@ -20,9 +20,16 @@ def render(status: ClusterStatus) -> str:
     if status.reply is not None:
         reply = status.reply
         value["cluster"] = {
-            "name": reply.cluster, "node": reply.node, "engine": reply.engine, "quorate": reply.quorate,
-            "votes": reply.votes, "expected_votes": reply.expected_votes, "rights": list(reply.rights),
-            "view": list(reply.view), "epoch": reply.epoch, "state": reply.controller_state,
+            "name": reply.cluster,
+            "node": reply.node,
+            "engine": reply.engine,
+            "quorate": reply.quorate,
+            "votes": reply.votes,
+            "expected_votes": reply.expected_votes,
+            "rights": list(reply.rights),
+            "view": list(reply.view),
+            "epoch": reply.epoch,
+            "state": reply.controller_state,
         }
         value["links"] = [
             {"peer": link.peer, "link": link.link, "kind": link.kind, "address": link.address, "up": link.up}
@@ -34,7 +41,7 @@ def render(status: ClusterStatus) -> str:
 
 def as_object(element: etree._Element) -> dict[str, Any]:
     """Attributes as members (true and false as such), children as lists under their tag."""
-    value: dict[str, Any] = {name: _TRUTH.get(text, text) for name, text in element.attrib.items()}
+    value: dict[str, Any] = {str(n): _TRUTH.get(str(t), str(t)) for n, t in element.attrib.items()}
     for child in element.iterchildren(etree.Element):
         value.setdefault(str(child.tag), []).append(as_object(child))
     return value

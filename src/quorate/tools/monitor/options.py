@@ -14,7 +14,18 @@ SUMMARY = frozenset({"counts", "dc", "maint-mode", "options", "stack", "times"})
 FENCING = frozenset({"fencing-failed", "fencing-pending", "fencing-succeeded"})
 ALIASES = {"all": frozenset(SECTIONS), "summary": SUMMARY, "fencing": FENCING, "none": frozenset()}
 TEXT_DEFAULT = frozenset(
-    {"counts", "dc", "failures", "fencing-failed", "fencing-pending", "maint-mode", "nodes", "resources", "stack", "times"}
+    {
+        "counts",
+        "dc",
+        "failures",
+        "fencing-failed",
+        "fencing-pending",
+        "maint-mode",
+        "nodes",
+        "resources",
+        "stack",
+        "times",
+    }
 )
 XML_DEFAULT = frozenset(SECTIONS)
 
@@ -61,9 +72,10 @@ def choose(sections: set[str], text: str, *, include: bool, default: frozenset[s
         if group is None:
             option = "include" if include else "exclude"
             raise CommandFailed(
-                Exit.USAGE, f"--{option} options: all, attributes, bans, counts, dc, default, failcounts, failures, "
-                            "fencing, fencing-failed, fencing-pending, fencing-succeeded, maint-mode, nodes, none, "
-                            "operations, options, resources, stack, summary, tickets, times",
+                Exit.USAGE,
+                f"--{option} options: all, attributes, bans, counts, dc, default, failcounts, failures, "
+                "fencing, fencing-failed, fencing-pending, fencing-succeeded, maint-mode, nodes, none, "
+                "operations, options, resources, stack, summary, tickets, times",
             )
         if include:
             sections |= group

@@ -32,8 +32,16 @@ class ResourceText:
     """Writes resources into `lines`. `only_nodes`, `only_resources`: names that pass, None for all. `with_nodes`: say
     where a primitive runs (crm_resource --list does not)."""
 
-    def __init__(self, ws: WorkingSet, lines: Lines, shown: Shown, *, only_nodes: Names = None,
-                 only_resources: Names = None, with_nodes: bool = True) -> None:
+    def __init__(
+        self,
+        ws: WorkingSet,
+        lines: Lines,
+        shown: Shown,
+        *,
+        only_nodes: Names = None,
+        only_resources: Names = None,
+        with_nodes: bool = True,
+    ) -> None:
         self.ws = ws
         self.lines = lines
         self.shown = shown
@@ -203,8 +211,10 @@ class ResourceText:
         kind = "Container bundle set" if len(bundle.replicas) > 1 else "Container bundle"
         self.lines.begin(f"{kind}: {rsc.id} [{bundle.image}]{_in_parentheses(words)}:")
         for replica in bundle.replicas:
-            if self.only_nodes is not None and replica.container.running_on and not any(
-                node.name in self.only_nodes for node in replica.container.running_on
+            if (
+                self.only_nodes is not None
+                and replica.container.running_on
+                and not any(node.name in self.only_nodes for node in replica.container.running_on)
             ):
                 continue
             if self.shown.detail:

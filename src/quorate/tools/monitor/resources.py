@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from quorate.core.scheduler.working_set import Kind, Node, Resource, Role
 from quorate.model.reports import exit_description
 
-
-
 FENCING_CLASS = "stonith"
 
 
@@ -110,7 +108,12 @@ def pending_text(rsc: Resource) -> str | None:
 def failed_probe(rsc: Resource, node: str | None) -> int | None:
     """Exit code of a failed probe of a resource that is not running (with `node`: there)."""
     for operation in rsc.operations:
-        if operation.task != "monitor" or operation.interval_ms != 0 or operation.rc in (0, 7, 8, 193) or operation.status != 0:
+        if (
+            operation.task != "monitor"
+            or operation.interval_ms != 0
+            or operation.rc in (0, 7, 8, 193)
+            or operation.status != 0
+        ):
             continue
         if node is None or operation.node.name == node:
             return operation.rc

@@ -112,14 +112,19 @@ class Ban:
     promoted_only: bool
 
 
-def build(cib: etree._Element, now: float, *, reply: protocol.StatusReply | None = None,
-          shown: Shown | None = None) -> ClusterStatus:
+def build(
+    cib: etree._Element, now: float, *, reply: protocol.StatusReply | None = None, shown: Shown | None = None
+) -> ClusterStatus:
     """CommandFailed(105) when a filter names nothing known."""
     ws = unpack(cib, int(now))
     shown = shown or Shown()
     return ClusterStatus(
-        ws=ws, now=now, reply=reply, shown=shown,
-        node_names=_tagged(ws, shown.only_node), resource_names=_tagged(ws, shown.only_resource),
+        ws=ws,
+        now=now,
+        reply=reply,
+        shown=shown,
+        node_names=_tagged(ws, shown.only_node),
+        resource_names=_tagged(ws, shown.only_resource),
     )
 
 
@@ -135,8 +140,9 @@ def _tagged(ws: WorkingSet, name: str | None) -> frozenset[str] | None:
 
 def name_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """For sorting: numbers in names count as numbers, case does not matter."""
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part.lower())
-                 for part in re.split(r"(\d+)", name) if part)
+    return tuple(
+        (0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", name) if part
+    )
 
 
 def sorted_nodes(ws: WorkingSet) -> list[Node]:
@@ -228,16 +234,23 @@ def _history(status: ClusterStatus, node: Node, entry: etree._Element, operation
     if operations and not shown or not operations and (count <= 0 or rsc is None):
         return None
     return ResourceHistory(
-        id=display_id(rsc) if rsc is not None else name, resource=rsc, threshold=rsc.migration_threshold if rsc is not None else 0, fail_count=count,
-        last_failure=last, operations=shown,
+        id=display_id(rsc) if rsc is not None else name,
+        resource=rsc,
+        threshold=rsc.migration_threshold if rsc is not None else 0,
+        fail_count=count,
+        last_failure=last,
+        operations=shown,
     )
 
 
 def find_by_history(ws: WorkingSet, name: str, node: Node | None = None) -> Resource | None:
     found = ws.resource_by_id.get(name)
-    candidates = [found] if found is not None else ws.resource_by_history.get(name) or [
-        r for r in ws.all_resources if r.kind is Kind.PRIMITIVE and name in (r.history_id, r.xml.get("id"))
-    ]
+    candidates = (
+        [found]
+        if found is not None
+        else ws.resource_by_history.get(name)
+        or [r for r in ws.all_resources if r.kind is Kind.PRIMITIVE and name in (r.history_id, r.xml.get("id"))]
+    )
     if node is not None:
         for rsc in candidates:
             if any(n is node for n in rsc.running_on):
@@ -255,10 +268,17 @@ def _operations(entry: etree._Element) -> list[HistoryOperation]:
             task = "probe"
         if task == "notify" or (task == "probe" and rc == 7):
             continue
-        found.append(HistoryOperation(
-            call=xml.get("call-id", "0"), task=task, rc=rc if rc is not None else -1, interval_ms=interval_ms,
-            last_change=_number(xml.get("last-rc-change")), exec_ms=xml.get("exec-time"), queue_ms=xml.get("queue-time"),
-        ))
+        found.append(
+            HistoryOperation(
+                call=xml.get("call-id", "0"),
+                task=task,
+                rc=rc if rc is not None else -1,
+                interval_ms=interval_ms,
+                last_change=_number(xml.get("last-rc-change")),
+                exec_ms=xml.get("exec-time"),
+                queue_ms=xml.get("queue-time"),
+            )
+        )
     found.sort(key=lambda op: _number(op.call) or 0)
     return found
 
@@ -270,7 +290,7 @@ def fail_count(node: Node, name: str) -> tuple[int, int]:
         for prefix in ("fail-count-", "last-failure-"):
             if not key.startswith(prefix):
                 continue
-            resource = key[len(prefix):].partition("#")[0]
+            resource = key[len(prefix) :].partition("#")[0]
             if resource != name and resource.partition(":")[0] != name:
                 continue
             if prefix == "fail-count-":
@@ -305,14 +325,26 @@ def failures(status: ClusterStatus) -> list[Failure]:
         if (key, node.name) in seen:
             continue
         seen.add((key, node.name))
-        found.append(Failure(
-            key=key, has_key=xml.get("operation_key") is not None, resource=_resource_in(key, operation.history_id), task=operation.task,
-            interval_ms=operation.interval_ms, node=node.name, rc=operation.rc,
-            status=0 if operation.status == PLAIN_ERROR else operation.status,
-            call=xml.get("call-id", "0"), reason=operation.exit_reason or "", last_change=operation.last_change,
-            exec_ms=_number(xml.get("exec-time")), queue_ms=_number(xml.get("queue-time")),
-            raw_reason=xml.get("exit-reason", "none"), exec_text=xml.get("exec-time"), queue_text=xml.get("queue-time"),
-        ))
+        found.append(
+            Failure(
+                key=key,
+                has_key=xml.get("operation_key") is not None,
+                resource=_resource_in(key, operation.history_id),
+                task=operation.task,
+                interval_ms=operation.interval_ms,
+                node=node.name,
+                rc=operation.rc,
+                status=0 if operation.status == PLAIN_ERROR else operation.status,
+                call=xml.get("call-id", "0"),
+                reason=operation.exit_reason or "",
+                last_change=operation.last_change,
+                exec_ms=_number(xml.get("exec-time")),
+                queue_ms=_number(xml.get("queue-time")),
+                raw_reason=xml.get("exit-reason", "none"),
+                exec_text=xml.get("exec-time"),
+                queue_text=xml.get("queue-time"),
+            )
+        )
     return found
 
 
@@ -339,8 +371,7 @@ def bans(status: ClusterStatus) -> list[Ban]:
                 continue
             for id, node, weight, promoted in reversed(list(weights_of(status.ws, location))):
                 if weight < 0 and status.shows_node(node.name):
-                    found.append(Ban(id=id, resource=rsc.id, node=node.name, weight=weight,
-                                     promoted_only=promoted))
+                    found.append(Ban(id=id, resource=rsc.id, node=node.name, weight=weight, promoted_only=promoted))
     return found
 
 
@@ -378,10 +409,17 @@ def weights_of(ws: WorkingSet, location: etree._Element) -> Iterator[tuple[str, 
 
 
 def _rule_attributes(node: Node) -> dict[str, str]:
-    return {**node.attributes, "#uname": node.name, "#id": node.id, "#kind": "remote" if node.is_remote_or_guest else "cluster"}
+    return {
+        **node.attributes,
+        "#uname": node.name,
+        "#id": node.id,
+        "#kind": "remote" if node.is_remote_or_guest else "cluster",
+    }
 
 
-def fences(status: ClusterStatus) -> tuple[list[protocol.FenceRecord], list[protocol.FenceRecord], list[protocol.FenceRecord]]:
+def fences(
+    status: ClusterStatus,
+) -> tuple[list[protocol.FenceRecord], list[protocol.FenceRecord], list[protocol.FenceRecord]]:
     """Failed, pending and successful fencings, newest first; reduced to the latest of each kind below level 3."""
     records = [r for r in (status.reply.fences if status.reply else ()) if status.shows_node(r.target)]
     records.sort(key=lambda r: -(r.ended_at or r.began_at))
@@ -399,7 +437,10 @@ def fences(status: ClusterStatus) -> tuple[list[protocol.FenceRecord], list[prot
 def require_known(status: ClusterStatus) -> None:
     """A filter that names nothing is a mistake of the caller."""
     name = status.shown.only_resource
-    if name is not None and name not in status.ws.resource_by_id and name not in status.ws.tags and (
-        name not in status.ws.resource_by_history
+    if (
+        name is not None
+        and name not in status.ws.resource_by_id
+        and name not in status.ws.tags
+        and (name not in status.ws.resource_by_history)
     ):
         raise CommandFailed(Exit.NOSUCH, f"Resource '{name}' not found")

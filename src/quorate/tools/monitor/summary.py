@@ -38,14 +38,23 @@ def summarize(status: ClusterStatus) -> Summary:
     for rsc in ws.resources:
         counts.add(rsc)
     return Summary(
-        stack=(status.reply.engine if status.reply is not None else "") or _option(status, "cluster-infrastructure")
+        stack=(status.reply.engine if status.reply is not None else "")
+        or _option(status, "cluster-infrastructure")
         or "unknown",
-        pacemaker_running=live, dc=dc,
-        dc_version=_option(status, "dc-version") or (status.reply.version if status.reply is not None else "")
+        pacemaker_running=live,
+        dc=dc,
+        dc_version=_option(status, "dc-version")
+        or (status.reply.version if status.reply is not None else "")
         or "unknown",
-        has_quorum=quorate, last_change=root.get("cib-last-written", ""), change_user=root.get("update-user", ""),
-        change_client=root.get("update-client", ""), change_origin=root.get("update-origin", ""),
-        nodes=len(ws.nodes), instances=counts.instances, disabled=counts.disabled, blocked=counts.blocked,
+        has_quorum=quorate,
+        last_change=root.get("cib-last-written", ""),
+        change_user=root.get("update-user", ""),
+        change_client=root.get("update-client", ""),
+        change_origin=root.get("update-origin", ""),
+        nodes=len(ws.nodes),
+        instances=counts.instances,
+        disabled=counts.disabled,
+        blocked=counts.blocked,
     )
 
 

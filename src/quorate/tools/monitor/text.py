@@ -63,8 +63,9 @@ def render(status: ClusterStatus) -> str:
 
 
 def _resources(status: ClusterStatus, lines: Lines) -> ResourceText:
-    return ResourceText(status.ws, lines, status.shown, only_nodes=status.node_names,
-                        only_resources=status.resource_names)
+    return ResourceText(
+        status.ws, lines, status.shown, only_nodes=status.node_names, only_resources=status.resource_names
+    )
 
 
 # ---- summary ---------------------------------------------------------------------------------------------------------
@@ -89,7 +90,9 @@ def _summary(status: ClusterStatus, lines: Lines) -> None:
         lines.item(f"Last change:  {about.last_change}{''.join(word + value for word, value in by if value)}")
     if shown.has("counts"):
         lines.item(f"{plural(about.nodes, 'node')} configured")
-        lines.item(f"{plural(about.instances, 'resource instance')} configured{_disabled(about.disabled, about.blocked)}")
+        lines.item(
+            f"{plural(about.instances, 'resource instance')} configured{_disabled(about.disabled, about.blocked)}"
+        )
     if shown.has("options"):
         _options(status, lines)
     lines.end_section()
@@ -105,8 +108,14 @@ def _disabled(disabled: int, blocked: int) -> str:
 
 def _options(status: ClusterStatus, lines: Lines) -> None:
     ws = status.ws
-    words = {"ignore": "Ignore", "demote": "Demote non-remote promotable resources", "freeze": "Freeze resources",
-             "stop": "Stop ALL resources", "fence": "Fence", "suicide": "Suicide"}
+    words = {
+        "ignore": "Ignore",
+        "demote": "Demote non-remote promotable resources",
+        "freeze": "Freeze resources",
+        "stop": "Stop ALL resources",
+        "fence": "Fence",
+        "suicide": "Suicide",
+    }
     lines.section("Config Options") if not lines.lines else lines.item("Config Options:")
     lines.item(f"STONITH of failed nodes {'enabled' if ws.fencing_enabled else 'disabled'}")
     lines.item(f"Cluster is {'symmetric' if ws.symmetric else 'asymmetric'}")
@@ -169,8 +178,16 @@ def _nodes(status: ClusterStatus, lines: Lines) -> None:
     lines.section("Node List")
     for node in shown_nodes(status):
         health = health_of(status.ws, node)
-        alone = (node.unclean or node.pending or (node.standby_onfail and node.online) or node.standby
-                 or node.maintenance or shown.by_node or shown.detail or health != "green")
+        alone = (
+            node.unclean
+            or node.pending
+            or (node.standby_onfail and node.online)
+            or node.standby
+            or node.maintenance
+            or shown.by_node
+            or shown.detail
+            or health != "green"
+        )
         if alone:
             _node(status, lines, node, health)
         elif node.online:
@@ -314,8 +331,10 @@ def friendly_failure(failure: Failure) -> str:
 
 
 def technical_failure(failure: Failure) -> str:
-    text = (f"{failure.key} on {failure.node} '{rc_text(failure.rc)}' ({failure.rc}): call={failure.call}, "
-            f"status='{status_text(failure.status)}'")
+    text = (
+        f"{failure.key} on {failure.node} '{rc_text(failure.rc)}' ({failure.rc}): call={failure.call}, "
+        f"status='{status_text(failure.status)}'"
+    )
     if failure.reason:
         text += f", exitreason='{failure.reason}'"
     if failure.last_change:
@@ -378,8 +397,10 @@ def _bans(status: ClusterStatus, lines: Lines) -> None:
     for ban in found:
         node = status.ws.node_by_name[ban.node]
         promoted = "as promoted " if ban.promoted_only else ""
-        lines.item(f"{ban.id}\tprevents {ban.resource} from running {promoted}on "
-                   f"{display_name(node, detail=status.shown.detail)}")
+        lines.item(
+            f"{ban.id}\tprevents {ban.resource} from running {promoted}on "
+            f"{display_name(node, detail=status.shown.detail)}"
+        )
     lines.end_section()
 
 

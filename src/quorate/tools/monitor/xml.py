@@ -73,22 +73,43 @@ def _summary(root: Element, status: ClusterStatus) -> None:
         if about.dc is None:
             _sub(holder, "current_dc", present="false")
         else:
-            _sub(holder, "current_dc", present="true", version="" if about.dc_version == "unknown" else about.dc_version,
-                 name=about.dc.name, id=about.dc.id, with_quorum=_bool(about.has_quorum), mixed_version="false")
+            _sub(
+                holder,
+                "current_dc",
+                present="true",
+                version="" if about.dc_version == "unknown" else about.dc_version,
+                name=about.dc.name,
+                id=about.dc.id,
+                with_quorum=_bool(about.has_quorum),
+                mixed_version="false",
+            )
     if shown.has("times"):
         _sub(holder, "last_update", time=calendar(status.now))
-        _sub(holder, "last_change", time=about.last_change, user=about.change_user, client=about.change_client,
-             origin=about.change_origin)
+        _sub(
+            holder,
+            "last_change",
+            time=about.last_change,
+            user=about.change_user,
+            client=about.change_client,
+            origin=about.change_origin,
+        )
     if shown.has("counts"):
         _sub(holder, "nodes_configured", number=str(about.nodes))
-        _sub(holder, "resources_configured", number=str(about.instances), disabled=str(about.disabled),
-             blocked=str(about.blocked))
+        _sub(
+            holder,
+            "resources_configured",
+            number=str(about.instances),
+            disabled=str(about.disabled),
+            blocked=str(about.blocked),
+        )
     if shown.has("options"):
         policy = ws.quorum_policy.value
         options = {
-            "stonith-enabled": _bool(ws.fencing_enabled), "symmetric-cluster": _bool(ws.symmetric),
+            "stonith-enabled": _bool(ws.fencing_enabled),
+            "symmetric-cluster": _bool(ws.symmetric),
             "no-quorum-policy": "suicide" if policy == "fence" else policy,
-            "maintenance-mode": _bool(ws.maintenance_mode), "stop-all-resources": _bool(ws.stop_all),
+            "maintenance-mode": _bool(ws.maintenance_mode),
+            "stop-all-resources": _bool(ws.stop_all),
             "stonith-timeout-ms": str(ws.fencing_timeout_ms),
             "priority-fencing-delay-ms": str(ws.priority_fencing_delay_ms),
         }
@@ -110,9 +131,17 @@ def _nodes(root: Element, status: ClusterStatus) -> None:
 
 def node_element(parent: Element, ws: WorkingSet, node: Node) -> Element:
     element = _sub(
-        parent, "node", name=node.name, id=node.id, online=_bool(node.online), standby=_bool(node.standby),
-        standby_onfail=_bool(node.standby_onfail), maintenance=_bool(node.maintenance), pending=_bool(node.pending),
-        unclean=_bool(node.unclean), health=health_of(ws, node),
+        parent,
+        "node",
+        name=node.name,
+        id=node.id,
+        online=_bool(node.online),
+        standby=_bool(node.standby),
+        standby_onfail=_bool(node.standby_onfail),
+        maintenance=_bool(node.maintenance),
+        pending=_bool(node.pending),
+        unclean=_bool(node.unclean),
+        health=health_of(ws, node),
     )
     feature_set = feature_set_of(node)
     if feature_set is not None and node.online:
@@ -174,8 +203,14 @@ def resource_element(parent: Element, rsc: Resource, only: frozenset[str] | None
         element.set("disabled", _bool(is_disabled(rsc)))
     else:
         element = _sub(
-            parent, "clone", id=rsc.id, multi_state=_bool(rsc.promotable), unique=_bool(rsc.unique),
-            managed=_bool(rsc.managed), disabled=_bool(is_disabled(rsc)), failed=_bool(rsc.failed),
+            parent,
+            "clone",
+            id=rsc.id,
+            multi_state=_bool(rsc.promotable),
+            unique=_bool(rsc.unique),
+            managed=_bool(rsc.managed),
+            disabled=_bool(is_disabled(rsc)),
+            failed=_bool(rsc.failed),
             failure_ignored=_bool(rsc.failure_ignored),
         )
         target = target_role_text(rsc)
@@ -187,8 +222,16 @@ def resource_element(parent: Element, rsc: Resource, only: frozenset[str] | None
 
 def _bundle(parent: Element, rsc: Resource, only: frozenset[str] | None) -> None:
     assert rsc.bundle is not None
-    element = _sub(parent, "bundle", id=rsc.id, type=rsc.bundle.agent, image=rsc.bundle.image, unique=_bool(rsc.unique),
-                   managed=_bool(rsc.managed), failed=_bool(rsc.failed))
+    element = _sub(
+        parent,
+        "bundle",
+        id=rsc.id,
+        type=rsc.bundle.agent,
+        image=rsc.bundle.image,
+        unique=_bool(rsc.unique),
+        managed=_bool(rsc.managed),
+        failed=_bool(rsc.failed),
+    )
     for replica in rsc.bundle.replicas:
         _replica(element, replica, only)
 
@@ -258,8 +301,14 @@ def _histories(root: Element, status: ClusterStatus) -> None:
                 if entry.last_failure > 0:
                     history.set("last-failure", calendar(entry.last_failure))
             for operation in entry.operations:
-                line = _sub(history, "operation_history", call=operation.call, task=operation.task, rc=str(operation.rc),
-                            rc_text=rc_text(operation.rc))
+                line = _sub(
+                    history,
+                    "operation_history",
+                    call=operation.call,
+                    task=operation.task,
+                    rc=str(operation.rc),
+                    rc_text=rc_text(operation.rc),
+                )
                 if operation.interval_ms:
                     line.set("interval", f"{operation.interval_ms}ms")
                 if operation.last_change:
@@ -278,9 +327,17 @@ def _failures(root: Element, status: ClusterStatus) -> None:
         return
     holder = _sub(root, "failures")
     for failure in found:
-        element = _sub(holder, "failure", **{"op_key" if failure.has_key else "id": failure.key}, node=failure.node, exitstatus=rc_text(failure.rc),
-                       exitreason=failure.raw_reason, exitcode=str(failure.rc), call=failure.call,
-                       status=status_text(failure.status))
+        element = _sub(
+            holder,
+            "failure",
+            **{"op_key" if failure.has_key else "id": failure.key},
+            node=failure.node,
+            exitstatus=rc_text(failure.rc),
+            exitreason=failure.raw_reason,
+            exitcode=str(failure.rc),
+            call=failure.call,
+            status=status_text(failure.status),
+        )
         if failure.last_change:
             element.set("last-rc-change", iso(failure.last_change))
             if failure.queue_text is not None:
@@ -301,8 +358,15 @@ def _fences(root: Element, status: ClusterStatus) -> None:
 
 
 def fence_element(parent: Element, record: protocol.FenceRecord) -> Element:
-    element = _sub(parent, "fence_event", action=record.action, target=record.target, client=record.client,
-                   origin=record.origin, status=record.state)
+    element = _sub(
+        parent,
+        "fence_event",
+        action=record.action,
+        target=record.target,
+        client=record.client,
+        origin=record.origin,
+        status=record.state,
+    )
     if record.state == "failed" and record.reason:
         element.set("exit-reason", record.reason)
     if record.executor:
@@ -317,8 +381,13 @@ def _tickets(root: Element, status: ClusterStatus) -> None:
         return
     holder = _sub(root, "tickets")
     for ticket in status.ws.tickets.values():
-        element = _sub(holder, "ticket", id=ticket.id, status="granted" if ticket.granted else "revoked",
-                       standby=_bool(ticket.standby))
+        element = _sub(
+            holder,
+            "ticket",
+            id=ticket.id,
+            status="granted" if ticket.granted else "revoked",
+            standby=_bool(ticket.standby),
+        )
         if ticket.last_granted is not None and ticket.last_granted >= 0:
             element.set("last-granted", calendar(ticket.last_granted))
 
@@ -329,7 +398,6 @@ def _bans(root: Element, status: ClusterStatus) -> None:
         return
     holder = _sub(root, "bans")
     for ban in found:
-        element = _sub(holder, "ban", id=ban.id, resource=ban.resource, node=ban.node,
-                       weight=str(ban.weight))
+        element = _sub(holder, "ban", id=ban.id, resource=ban.resource, node=ban.node, weight=str(ban.weight))
         element.set("promoted-only", _bool(ban.promoted_only))
         element.set("master_only", _bool(ban.promoted_only))
