@@ -34,7 +34,14 @@ def plan_for(
     subset = [kind for kind in kinds if luck.random() < 0.6] or [luck.choice(tuple(kinds))]
     policy = luck.choice(("stop", "stop", "freeze", "suicide")) if size > 2 else luck.choice(("stop", "freeze"))
     token_ms = luck.choice((1000, 2000, 3000))
-    return Plan(token_ms=token_ms, size=size, trouble_ns=trouble_s * SECOND, kinds=tuple(subset), two_node=size == 2, policy=policy)
+    return Plan(
+        token_ms=token_ms,
+        size=size,
+        trouble_ns=trouble_s * SECOND,
+        kinds=tuple(subset),
+        two_node=size == 2,
+        policy=policy,
+    )
 
 
 def run_seed(

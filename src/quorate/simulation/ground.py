@@ -20,6 +20,7 @@ class Disk:
 
     promised: int = 0
     position: Position = field(default_factory=lambda: Position(0, 0))
+    lineage: int = 0
     cib: bytes | None = None
     journal: list[tuple[Position, bytes]] = field(default_factory=list)
     counter: int = 0

@@ -215,7 +215,10 @@ class SimulatedNode:
         self.manager = self._make_manager(self.manager_configuration)
         disk = machine.disk
         stored = ev.StoredState(
-            promised=disk.promised, position=disk.position, cib=disk.cib, journal=tuple(disk.journal)
+            promised=disk.promised,
+            position=max(disk.position, Position(disk.lineage, 0)),
+            cib=disk.cib,
+            journal=tuple(disk.journal),
         )
         self._to_manager(
             ev.Started(
@@ -419,10 +422,7 @@ class SimulatedNode:
                 disk.journal = [record for record in disk.journal if record[0] > effect.position]
             case fx.SavePromise():
                 disk.promised = max(disk.promised, effect.promised)
-                if effect.lineage > disk.position.lineage and not disk.journal:
-                    disk.position = Position(effect.lineage, 0)
-                elif effect.lineage > disk.position.lineage:
-                    disk.journal.append((Position(effect.lineage, 0), b""))
+                disk.lineage = max(disk.lineage, effect.lineage)
             case fx.AppendJournal():
                 disk.journal.extend(effect.records)
         self._to_manager(ev.Saved(key=effect.key))
