@@ -27,7 +27,7 @@ REQUIRED_SECTIONS = ("crm_config", "nodes", "resources", "constraints")
 OPTIONAL_SECTIONS = ("rsc_defaults", "op_defaults", "acls", "tags", "alerts", "fencing-topology")
 CONFIGURATION_SECTIONS = REQUIRED_SECTIONS + OPTIONAL_SECTIONS
 SECTIONS = ("all", "cib", "configuration", "status", *CONFIGURATION_SECTIONS)
-REFERENCE_ATTRIBUTES = ("rsc", "with-rsc", "first", "then", "template", "id-ref")
+REFERENCE_ATTRIBUTES = ("rsc", "with-rsc", "first", "then", "template", "id-ref", "reference", "ref")
 # of the root, left out of the digest that travels with patch sets: they tell who wrote, not what
 VOLATILE_ATTRIBUTES = ("crm-debug-origin", "cib-last-written", "update-origin", "update-client", "update-user")
 

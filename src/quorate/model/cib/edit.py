@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from lxml import etree
 
-from .document import Cib, CibVersion, Element, attributes_of, is_comment
+from .document import REFERENCE_ATTRIBUTES, Cib, CibVersion, Element, attributes_of, is_comment
 
 
 def element_path(element: Element) -> str:
@@ -260,7 +260,7 @@ class Edit:
         return False
 
 
-_INDEXED = frozenset({"id", "rsc", "with-rsc", "first", "then", "template", "id-ref"})
+_INDEXED = frozenset({"id", *REFERENCE_ATTRIBUTES})
 
 
 def new_patchset(source: CibVersion, target: CibVersion) -> Element:

@@ -104,6 +104,8 @@ def _location(element: Element) -> str | None:
     ways = [element.get("rsc") is not None, element.get("rsc-pattern") is not None, _has_sets(element)]
     if sum(ways) != 1:
         return "needs exactly one of rsc, rsc-pattern or resource_set"
+    if _has_sets(element) and element.get("role") is not None:
+        return "has role beside resource_set; put it on the set"
     if element.get("node") is not None:
         if element.get("score") is None:
             return "needs score beside node"
@@ -156,10 +158,18 @@ def _permission(element: Element) -> str | None:
     return None
 
 
+def _only_reference(element: Element, allowed: tuple[str, ...]) -> str | None:
+    if element.get("id") is not None:
+        return "has both id and id-ref; keep one of them"
+    if set(element.attrib) - {"id-ref", *allowed} or element.find("*") is not None:
+        return "has more than id-ref; what it refers to says the rest"
+    return None
+
+
 def _id_or_reference(*needed: str) -> Check:
     def check(element: Element) -> str | None:
         if element.get("id-ref") is not None:
-            return "has both id and id-ref; keep one of them" if element.get("id") is not None else None
+            return _only_reference(element, needed)
         for name in ("id", *needed):
             if element.get(name) is None:
                 return f"needs {name}" + (" or id-ref" if name == "id" else "")
@@ -179,7 +189,7 @@ def _set(element: Element) -> str | None:
 
 def _rule(element: Element) -> str | None:
     if element.get("id-ref") is not None:
-        return "has both id and id-ref; keep one of them" if element.get("id") is not None else None
+        return _only_reference(element, ())
     if element.get("id") is None:
         return "needs id or id-ref"
     if element.get("score") is not None and element.get("score-attribute") is not None:
@@ -253,7 +263,8 @@ _OLD_ACL = Shape(
     check=_old_acl,
 )
 _ROLE_NAMED = Shape(attributes={"id": REFERENCE}, required=("id",))
-_ACL_HOLDER = Shape(attributes={"id": TEXT, "name": TEXT}, required=("id",), children=_any("role"))
+_ACL_TARGET = Shape(attributes={"id": TEXT, "name": TEXT}, required=("id",), children=_any("role"))
+_ACL_GROUP = Shape(attributes={"id": ID, "name": TEXT}, required=("id",), children=_any("role"))
 _SETS_OR_LIFETIME = {"resource_set": (0, MANY), "lifetime": (0, 1)}
 
 ELEMENTS: dict[str, Shape] = {
@@ -417,13 +428,13 @@ ELEMENTS: dict[str, Shape] = {
         check=_level,
     ),
     "acls": Shape(children=_any("acl_target", "acl_group", "acl_role", "acl_user")),
-    "acl_target": _ACL_HOLDER,
-    "acl_group": _ACL_HOLDER,
+    "acl_target": _ACL_TARGET,
+    "acl_group": _ACL_GROUP,
     "acl_role": Shape(
         attributes={"id": ID, "description": TEXT}, required=("id",),
         children=_any("acl_permission", "read", "write", "deny"),
     ),
-    "acl_user": Shape(attributes={"id": TEXT}, required=("id",), children=_any("role_ref", "read", "write", "deny")),
+    "acl_user": Shape(attributes={"id": ID}, required=("id",), children=_any("role_ref", "read", "write", "deny")),
     "role": _ROLE_NAMED,
     "role_ref": _ROLE_NAMED,
     "acl_permission": Shape(
@@ -471,6 +482,6 @@ ROOT = Shape(
 )  # fmt: skip
 
 # elements whose id is a name of something outside the document, and need not be unique
-OUTSIDE_IDS = frozenset({"node", "acl_target", "acl_group", "acl_user", "obj_ref", "resource_ref", "role", "role_ref"})
+OUTSIDE_IDS = frozenset({"node", "acl_target", "obj_ref", "resource_ref", "role", "role_ref"})
 SCHEMA_NAMES = re.compile(r"none|pacemaker-next|pacemaker-0\.[67]|transitional-0\.6|pacemaker-1\.[0-3]"
                           r"|pacemaker-2\.(10|[0-9])|pacemaker-3\.(10|[0-9])|pacemaker-4\.[0-9]+")  # fmt: skip
