@@ -118,7 +118,7 @@ def show_operations(output: Output, ws: WorkingSet, name: str, node: str | None,
         if op.resource is None:
             head = f"{op.resource_id}\t({op.agent}):\t ORPHANED"
         else:
-            head = primitive_line(op.resource, display_id(op.resource), None, with_node=False)
+            head = primitive_line(ws, op.resource, display_id(op.resource), None, with_node=False)
         output.line(f"{head}: {op.key} (node={op.node}, call={op.call}, rc={op.rc}{when}): {status_text(op.status)}")
     return 0
 

@@ -112,7 +112,7 @@ class ResourceText:
 
     def _primitive(self, rsc: Resource) -> None:
         node = (current_node(rsc) or rsc.pending_node) if self.with_nodes else None
-        self.lines.item(primitive_line(rsc, display_id(rsc), node, with_node=self.with_nodes))
+        self.lines.item(primitive_line(self.ws, rsc, display_id(rsc), node, with_node=self.with_nodes))
 
     def _group(self, rsc: Resource, only: Names) -> None:
         inner = None if only is not None and rsc.id in only else only
@@ -189,7 +189,7 @@ class ResourceText:
             if node.index in running or not self._may_be_listed(rsc, node):
                 continue
             reason = "Stopped (disabled)" if rsc.target_role is Role.STOPPED else "Stopped"
-            probe = next((p for c in rsc.children if (p := failed_probe(c, node.name)) is not None), None)
+            probe = next((p for c in rsc.children if (p := failed_probe(self.ws, c, node.name)) is not None), None)
             if probe is not None:
                 reason = f"Stopped ({exit_description(probe)})"
             by_reason.setdefault(reason, []).append(node)
@@ -238,7 +238,7 @@ class ResourceText:
         if replica.ip_address:
             name += f" ({replica.ip_address})"
         node = replica.container.running_on[0] if replica.container.running_on and self.with_nodes else None
-        self.lines.item(primitive_line(rsc, name, node, with_node=self.with_nodes))
+        self.lines.item(primitive_line(self.ws, rsc, name, node, with_node=self.with_nodes))
 
     # ---- brief --------------------------------------------------------------------------------------------------
 

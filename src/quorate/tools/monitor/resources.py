@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quorate.core.scheduler.working_set import Kind, Node, Resource, Role
+from lxml import etree
+
+from quorate.core.scheduler.working_set import Kind, Node, Resource, Role, WorkingSet
 from quorate.model.reports import exit_description
 
-FENCING_CLASS = "stonith"
+INVALID_PARAMETER, NOT_INSTALLED, NOT_INSTALLED_STATUS = "2", "5", "7"
 
 
 def display_id(rsc: Resource) -> str:
@@ -105,19 +107,38 @@ def pending_text(rsc: Resource) -> str | None:
     return "Monitoring" if rsc.pending_task == "Monitoring" else None
 
 
-def failed_probe(rsc: Resource, node: str | None) -> int | None:
-    """Exit code of a failed probe of a resource that is not running (with `node`: there)."""
-    for operation in rsc.operations:
-        if (
-            operation.task != "monitor"
-            or operation.interval_ms != 0
-            or operation.rc in (0, 7, 8, 193)
-            or operation.status != 0
-        ):
-            continue
-        if node is None or operation.node.name == node:
-            return operation.rc
-    return None
+def masked_probes(ws: WorkingSet) -> dict[str, dict[str, int]]:
+    """Probes that say "cannot run here" (agent not installed, parameters do not fit): exit codes by history id and node.
+    They are no failures; they are shown beside the resource that is stopped."""
+    found = ws.extra.get("masked_probes")
+    if found is None:
+        found = ws.extra["masked_probes"] = {}
+        for state in ws.cib.iterfind("status/node_state"):
+            for entry in state.iterfind("lrm/lrm_resources/lrm_resource"):
+                for op in entry.iterfind("lrm_rsc_op"):
+                    code = masked_code(op)
+                    if code is not None:
+                        found.setdefault(entry.get("id", ""), {})[state.get("uname", "")] = code
+    probes: dict[str, dict[str, int]] = found
+    return probes
+
+
+def masked_code(op: etree._Element) -> int | None:
+    """The exit code to show when the operation is such a probe."""
+    if op.get("operation") != "monitor" or (op.get("interval-ms") or op.get("interval", "0")) != "0":
+        return None
+    code, status = op.get("rc-code"), op.get("op-status")
+    if code in (INVALID_PARAMETER, NOT_INSTALLED):
+        return int(code)
+    return int(NOT_INSTALLED) if status == NOT_INSTALLED_STATUS else None
+
+
+def failed_probe(ws: WorkingSet, rsc: Resource, node: str | None) -> int | None:
+    """Exit code of such a probe of a resource that is not running (with `node`: there)."""
+    by_node = masked_probes(ws).get(rsc.history_id) or masked_probes(ws).get(display_id(rsc)) or {}
+    if node is not None:
+        return by_node.get(node)
+    return next(iter(by_node.values()), None)
 
 
 def remarks(rsc: Resource, node: Node | None) -> list[str]:
@@ -145,7 +166,7 @@ def remarks(rsc: Resource, node: Node | None) -> list[str]:
     return words
 
 
-def primitive_line(rsc: Resource, name: str, node: Node | None, *, with_node: bool = True) -> str:
+def primitive_line(ws: WorkingSet, rsc: Resource, name: str, node: Node | None, *, with_node: bool = True) -> str:
     """`name	(agent):	 State node (remarks)`."""
     text = f"{name}\t({rsc.agent}):\t"
     if rsc.removed:
@@ -158,7 +179,7 @@ def primitive_line(rsc: Resource, name: str, node: Node | None, *, with_node: bo
         text += f" {shown_state(rsc)}"
     if node is not None and with_node and len(rsc.running_on) < 2:
         text += f" {node.name}"
-    probe = failed_probe(rsc, node.name if node else None) if rsc.role is Role.STOPPED else None
+    probe = failed_probe(ws, rsc, node.name if node else None) if rsc.role is Role.STOPPED else None
     if probe is not None:
         text += f" ({exit_description(probe)}) "
     found = remarks(rsc, node)

@@ -20,7 +20,7 @@ from quorate.model.rules import RuleInput, evaluate_rule
 
 from ..failure import CommandFailed, Exit
 from .options import Shown
-from .resources import display_id
+from .resources import display_id, masked_code
 
 PLAIN_ERROR = 4  # op-status "error": the exit code says all; shown as completed
 HIDDEN_ATTRIBUTES = ("fail-count-", "last-failure-", "shutdown", "terminate", "standby", "#")
@@ -318,6 +318,8 @@ def failures(status: ClusterStatus) -> list[Failure]:
     seen: set[tuple[str, str]] = set()
     for operation in status.ws.failures:
         xml, node = operation.xml, operation.node
+        if masked_code(xml) is not None:
+            continue
         key = xml.get("operation_key") or operation.key or operation.id
         rsc = find_by_history(status.ws, operation.history_id)
         if not status.shows_node(node.name) or not status.shows_resource(rsc, operation.history_id):

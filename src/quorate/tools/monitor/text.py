@@ -221,7 +221,7 @@ def _node(status: ClusterStatus, lines: Lines, node: Node, health: str) -> None:
         _resources(status, lines).brief(running, by_node=True)
     else:
         for rsc in running:
-            lines.item(primitive_line(rsc, display_id(rsc), None, with_node=False))
+            lines.item(primitive_line(status.ws, rsc, display_id(rsc), None, with_node=False))
     lines.end()
     lines.end()
 
