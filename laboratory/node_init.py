@@ -31,13 +31,18 @@ def main() -> int:
     kernel.unshare(
         kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWNET | kernel.CLONE_NEWPID
     )
+    told, tell = os.pipe()
     child = os.fork()
     if child:
         print(f"child {child}", flush=True)
+        os.close(tell)
         signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status) & 0xFF
     kernel.die_with_parent()
+    os.close(tell)
+    os.read(told, 1)  # the parent's line is out
+    os.close(told)
     host_pid = os.readlink("/proc/self")  # still the host's proc: the number by which others know this process
     try:
         build_world(spec)
