@@ -170,8 +170,7 @@ def test_long_message_travels_in_parts():
     big = change(1)
     xml = (
         b'<cluster_property_set id="cib-bootstrap-options"><nvpair id="big" name="big" value="%s"/>'
-        b"</cluster_property_set>"
-        % (b"x" * 300_000)
+        b"</cluster_property_set>" % (b"x" * 300_000)
     )
     big = entries.Change(**{**{f: getattr(big, f) for f in big.__struct_fields__}, "xml": xml})
     bus.submit("n1", big)
@@ -220,3 +219,22 @@ def test_random_partitions_keep_what_was_acknowledged(seed: int):
     for name in bus.names:
         assert acknowledged <= options(bus, name)
     assert number == 0 or len(digests(bus, *bus.names)) == 1
+
+
+def test_an_odd_replica_finds_out_and_takes_the_others_state():
+    """One replica differs (here by a stray element): at the next comparison it reports, keeps what it had, and leaves."""
+    bus = Bus(3)
+    bus.views(bus.names)
+    odd = bus.members["n3"]
+    options_of_odd = odd.replica.state.cib.configuration.find("crm_config/cluster_property_set")
+    assert options_of_odd is not None
+    options_of_odd.set("score", "7")
+    odd.replica.state.cib.touch()
+    for number in range(70):
+        bus.submit("n1", change(number))
+        bus.run()
+    assert any(report.code == "replica-differs" for report in odd.reports)
+    assert odd.forks
+    assert not odd.replica.is_synced
+    bus.views(bus.names)
+    assert len(digests(bus, *bus.names)) == 1
