@@ -24,6 +24,20 @@ class FailedAction:
     rc: int
 
 
+def history_name(action: Action) -> str:
+    """The name that the operation's key begins with: what the history knows the resource as."""
+    task = action.operation
+    if task in ("notify", "notified") and "CRM_meta_notify_type" in action.attributes:
+        task = (f"{action.attributes['CRM_meta_notify_type']}_notify_"
+                f"{action.attributes.get('CRM_meta_notify_operation', '')}")
+    elif task == "cancel":
+        task = action.attributes.get("CRM_meta_operation", "monitor")
+    suffix = f"_{task}_{action.attributes.get('CRM_meta_interval', '0')}"
+    if action.key.endswith(suffix):
+        return action.key[: -len(suffix)]
+    return action.resource or action.key
+
+
 class Execution:
     """`root` is changed in place. `say` gets a line for each action."""
 
@@ -78,11 +92,9 @@ class Execution:
 
     def _resource(self, action: Action) -> bool:
         assert action.resource is not None and action.node is not None
-        shown = action.resource
-        if shown not in self.known and action.resource_long in self.known:
-            shown = str(action.resource_long)
         task = action.operation
         interval = action.attributes.get("CRM_meta_interval", "0")
+        shown = history_name(action)
         suffix = f"={interval}" if interval != "0" else ""
         self.say(f"Resource action: {shown:<15} {task}{suffix} on {action.node}")
         if task in ("notify", "cancel", "meta-data"):
@@ -138,9 +150,12 @@ class Execution:
         resources = lrm.find("lrm_resources")
         if resources is None:
             resources = etree.SubElement(lrm, "lrm_resources")
-        names = {action.resource, action.resource_long}
+        name = history_name(action)
         for element in resources:
-            if element.get("id") in names:
+            if element.get("id") == name:
+                return element
+        for element in resources:
+            if element.get("id") == action.resource:
                 return element
         element = etree.SubElement(resources, "lrm_resource", {"id": str(action.resource)})
         element.set("class", action.resource_class or "")

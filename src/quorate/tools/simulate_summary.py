@@ -23,7 +23,7 @@ class Change:
 
 
 def node_changes(ws: WorkingSet) -> list[str]:
-    """Fencings and shutdowns, newest decision first."""
+    """Fencings, newest decision first. (A shutdown shows in what it stops.)"""
     found: list[str] = []
     for action in reversed(ws.actions):
         if action.rsc is not None or action.flags & OPTIONAL or action.node is None:
@@ -36,8 +36,6 @@ def node_changes(ws: WorkingSet) -> list[str]:
         if action.task == "stonith":
             reason = f" '{action.reason}'" if action.reason else ""
             found.append(f"Fence ({action.meta.get('stonith_action', ws.fencing_action)}) {name}{reason}")
-        elif action.task == "do_shutdown":
-            found.append(f"Shutdown {name}")
     return found
 
 
@@ -101,7 +99,7 @@ def _item(
     if source is None:
         source = action
     now, following = rsc.role.text, rsc.next_role.text
-    need_role = rsc.role > Role.STARTED or rsc.next_role > Role.STARTED
+    need_role = rsc.role > Role.STARTED or rsc.next_role > Role.UNPROMOTED
     same_host = origin is not None and origin is destination
     same_role = rsc.role is rsc.next_role
     here = origin.name if origin is not None else ""

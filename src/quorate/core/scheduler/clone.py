@@ -447,12 +447,12 @@ def apply_clone_colocation(ws: WorkingSet, dependent: Resource, primary: Resourc
                 place_all(ws, dependent))
         return
     if constraint.score >= INFINITY:
-        indexes = {
-            instance_nodes[0].index for instance in primary.children
-            if (instance_nodes := _nodes_of(instance, False))
-        }
-        values = {attribute_of(ws.nodes[index], constraint.node_attribute, primary) for index in indexes}
-        _add_matching(ws, dependent, constraint, values)
+        values: dict[str | None, int] = {}
+        for instance in primary.children:
+            places = _nodes_of(instance, False)
+            if places:
+                values.setdefault(attribute_of(places[0], constraint.node_attribute, primary), _score_at(instance))
+        keep_matching(ws, dependent, constraint, values)
         return
     for instance in primary.children:
         assignment.apply_colocation(ws, dependent, instance, constraint, False)
@@ -466,12 +466,26 @@ def place_all(ws: WorkingSet, rsc: Resource) -> None:
             assignment.place(ws, child, None, True, True)
 
 
-def _add_matching(ws: WorkingSet, dependent: Resource, constraint: Colocation, values: set[str | None]) -> None:
-    """Only nodes whose attribute matches one of `values` stay."""
+def _score_at(instance: Resource) -> int:
+    if instance.kind is Kind.PRIMITIVE:
+        return instance.assigned_score
+    for child in instance.children:
+        if child.assigned is not None:
+            return child.assigned_score
+    return 0
+
+
+def keep_matching(
+    ws: WorkingSet, dependent: Resource, constraint: Colocation, values: dict[str | None, int],
+) -> None:
+    """Only nodes whose attribute matches one of `values` stay; their scores grow by what the primary had there."""
     allowed = dependent.allowed
     for index in allowed:
-        if attribute_of(ws.nodes[index], constraint.node_attribute, dependent) not in values:
-            allowed[index] = add_scores(allowed[index], -INFINITY)
+        value = attribute_of(ws.nodes[index], constraint.node_attribute, dependent)
+        if value not in values:
+            allowed[index] = -INFINITY
+        else:
+            allowed[index] = add_scores(allowed[index], values[value])
 
 
 def _can_interleave(dependent: Resource, constraint: Colocation) -> bool:

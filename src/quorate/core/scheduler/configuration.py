@@ -5,6 +5,8 @@ Every clone gets its instances here, every bundle what it implies, every guest i
 
 from __future__ import annotations
 
+import bisect
+import re
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -102,9 +104,15 @@ def _wants_warning(ws: WorkingSet) -> bool:
 # ---- nodes ------------------------------------------------------------------------------------------------------
 
 
+def node_order(node: Node) -> list[tuple[int, int, str]]:
+    """Names in the order people expect: numbers in them count as numbers."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", node.name.lower())]
+
+
 def add_node(ws: WorkingSet, node_id: str, name: str, kind: NodeKind, score: int = 0) -> Node:
     node = Node(index=len(ws.nodes), id=node_id, name=name, kind=kind, base_score=score)
     ws.nodes.append(node)
+    bisect.insort(ws.ordered_nodes, node, key=node_order)
     ws.node_by_name[name] = node
     ws.node_by_id.setdefault(node_id, node)
     node.unclean = ws.startup_fencing and ws.fencing_enabled if kind is NodeKind.CLUSTER else False
@@ -352,7 +360,7 @@ def unpack_resource(
         parent.children.append(rsc)
     for node in ws.nodes:
         if ws.symmetric:
-            rsc.allowed[node.index] = 0
+            rsc.allowed[node.index] = node.base_score
     if parent is None:
         ws.resources.append(rsc)
     if kind is Kind.GROUP:

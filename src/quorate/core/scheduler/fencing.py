@@ -76,7 +76,7 @@ def schedule_fencing_and_shutdowns(ws: WorkingSet) -> None:
     fencings: list[Action] = []
     shutdowns: list[Action] = []
     integrity_lost = False
-    for node in ws.nodes:
+    for node in ws.ordered_nodes:
         if node.is_guest:
             if node.remote_requires_reset and managed and can_fence(ws, node):
                 from .remote import fence_guest

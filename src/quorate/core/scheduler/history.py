@@ -637,8 +637,9 @@ class _Reader:
                 require_stop_of(self.ws, rsc, target)
         if rsc.pending_action is None:
             rsc.pending_action = "probe" if is_probe(op) else op.task
-            rsc.pending_task = None if is_probe(op) else _PENDING_TEXT.get(op.task)
-            rsc.pending_node = node
+            if not is_probe(op):
+                rsc.pending_task = _PENDING_TEXT.get(op.task)
+                rsc.pending_node = node
 
     def _settle(self, op: Operation, rc: int) -> None:
         """A result that counts as success moves the role."""
@@ -918,7 +919,7 @@ def _apply(ws: WorkingSet, rsc: Resource, node: Node, on_fail: OnFail) -> None:
             rsc.failed = True
             rsc.stop_on_failure = True
     elif ":" in rsc.history_id and not rsc.unique and rsc.parent is not None:
-        rsc.history_id = rsc.history_id
+        rsc.history_id = rsc.id  # numbered by an older version
     else:
         ws.early_actions = [entry for entry in ws.early_actions if entry[0] != "stop" or entry[1] is not rsc]
     if rsc.role is Role.STOPPED and rsc.partial_source is node and rsc.partial_target is not None:

@@ -135,7 +135,7 @@ def clear_removed_fail_counts(ws: WorkingSet) -> None:
     for rsc in ws.resources:
         if not rsc.removed:
             continue
-        for node in ws.nodes:
+        for node in ws.ordered_nodes:
             if node.online and fail_count(ws, node, rsc, Count.EFFECTIVE).count:
                 action = clear_fail_count(ws, rsc, node, "it is orphaned")
                 oc.add_ordering(ws, rsc, None, action, rsc, op_key(rsc.id, "stop"), None, ORDERED)

@@ -23,7 +23,7 @@ from .working_set import Discovery, Kind, Node, Resource, Role, WorkingSet
 
 
 def schedule_probes(ws: WorkingSet) -> None:
-    for node in ws.nodes:
+    for node in ws.ordered_nodes:
         if not node.online:
             if node.is_remote and node.remote_resource is not None and node.remote_resource.failed and (
                 ws.fencing_enabled

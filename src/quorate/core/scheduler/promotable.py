@@ -15,7 +15,7 @@ from .actions import (
     UNRUNNABLE_FIRST_BLOCKS,
     pseudo_action,
 )
-from .clone import compare_instances
+from .clone import compare_instances, keep_matching
 from .colocation import (
     SELECT_ACTIVE,
     SELECT_NONNEGATIVE,
@@ -151,8 +151,8 @@ def _show(ws: WorkingSet, instance: Resource) -> None:
     if ws.score_lines is None:
         return
     node = _node_of(instance, False)
-    name = node.name if node is not None else "none"
-    ws.score_lines.append(f"{instance.id} promotion score on {name}: {score_text(instance.sort_index)}")
+    where = f"on {node.name}" if node is not None else "(inactive)"
+    ws.score_lines.append(f"{instance.id} promotion score {where}: {score_text(instance.sort_index)}")
 
 
 def _role(rsc: Resource, current: bool) -> Role:
@@ -203,6 +203,7 @@ def _set_priority(ws: WorkingSet, clone: Resource, instance: Resource) -> None:
         _current_unpromoted(instance)
     node = _node_of(instance, False)
     if node is None:
+        instance.sort_index = -INFINITY
         return
     following = _role(instance, False)
     if following in (Role.STARTED, Role.UNKNOWN):
@@ -367,13 +368,13 @@ def update_dependent_with_promotable(
 ) -> None:
     """With the promoted (or an unpromoted) instance: its nodes attract, or are the only ones left."""
     name = constraint.node_attribute
-    values: set[str | None] = set()
+    values: dict[str | None, int] = {}
     for instance in primary.children:
         node = _node_of(instance, False)
         if node is None or _role(instance, False) is not constraint.primary_role:
             continue
         value = attribute_of(node, name, primary)
-        values.add(value)
+        values.setdefault(value, _assigned_score(instance))
         if constraint.score < INFINITY:
             for index, score in dependent.allowed.items():
                 if attribute_of(ws.nodes[index], name, dependent) == value:
@@ -381,9 +382,14 @@ def update_dependent_with_promotable(
     if constraint.score >= INFINITY and (
         constraint.dependent_role is not Role.PROMOTED or constraint.primary_role is not Role.PROMOTED or False
     ):
-        for index, score in dependent.allowed.items():
-            if attribute_of(ws.nodes[index], name, dependent) not in values:
-                dependent.allowed[index] = add_scores(score, -INFINITY)
+        keep_matching(ws, dependent, constraint, values)
+
+
+def _assigned_score(instance: Resource) -> int:
+    for member in _members(instance):
+        if member.assigned is not None:
+            return member.assigned_score
+    return 0
 
 
 def update_promotable_dependent_priority(

@@ -145,7 +145,7 @@ def _for_inactive(ws: WorkingSet, rsc: Resource, node: Node | None, op: _Recurri
                 oc.add_ordering(ws, rsc, None, action, rsc, op_key(rsc.id, "start"), None, UNRUNNABLE_FIRST_BLOCKS)
             elif rsc.next_role is Role.PROMOTED:
                 oc.add_ordering(ws, rsc, None, action, rsc, op_key(rsc.id, "promote"), None, UNRUNNABLE_FIRST_BLOCKS)
-    for other in ws.nodes:
+    for other in ws.ordered_nodes:
         if node is other and rsc.next_role is not Role.STOPPED:
             continue
         existing = _exact(rsc, op.key, other)

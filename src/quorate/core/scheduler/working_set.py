@@ -452,6 +452,7 @@ class WorkingSet:
     options: dict[str, str] = field(default_factory=dict)  # as set, today's names, defaults filled in
     options_set: dict[str, str] = field(default_factory=dict)  # only those the configuration sets
     nodes: list[Node] = field(default_factory=list)
+    ordered_nodes: list[Node] = field(default_factory=list)  # by name, numbers in it as numbers
     node_by_name: dict[str, Node] = field(default_factory=dict)
     node_by_id: dict[str, Node] = field(default_factory=dict)
     resources: list[Resource] = field(default_factory=list)  # top level, configured order, removed ones at the end
