@@ -18,7 +18,7 @@ from quorate.core import effects as fx
 from quorate.core import events as ev
 from quorate.core.arbitration.conditions import Presence
 from quorate.model import entries, protocol
-from quorate.model.cib import CibError, query, status
+from quorate.model.cib import CibError, acl, query, status
 from quorate.model.ids import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ OPEN_MAX = 2_000
 RC_ERROR, RC_USAGE, RC_NO_HOST, RC_PERMISSION, RC_DISCONNECTED = 1, 64, 68, 4, 102
 RC_NO_SUCH, RC_QUORUM, RC_UNSAFE, RC_INDETERMINATE, RC_TIMEOUT = 105, 106, 107, 112, 124
 TIMER = "request-deadline"
-CONTROLLER_NAMES = ("S_IDLE", "S_NOT_DC")
+# what a user restricted by ACLs may ask: the log applies the ACLs to changes, `readable` to queries
+_OPEN_TO_RESTRICTED = (protocol.CibQuery, protocol.CibChange, protocol.AttributeQuery, protocol.Fate, protocol.Metadata)
 
 
 @dataclass(slots=True)
@@ -64,6 +65,16 @@ class Requests:
 
     def asked(self, event: ev.Asked, now: int) -> list[Output]:
         request = event.request
+        if (
+            event.uid != 0
+            and not isinstance(request, _OPEN_TO_RESTRICTED)
+            and acl.is_restricted(self._manager.state.cib, event.user)
+        ):
+            return [
+                self._reply(
+                    event, rc=RC_PERMISSION, message=f"{event.user} is restricted by acls and may not ask for this"
+                )
+            ]
         match request:
             case protocol.CibQuery():
                 return [self._query(event, request)]
@@ -147,7 +158,9 @@ class Requests:
     def _query(self, event: ev.Asked, request: protocol.CibQuery) -> Output:
         cib = self._manager.state.cib
         try:
-            readable = cib if event.uid == 0 else _acl().readable(cib, event.user)
+            readable = cib if event.uid == 0 else acl.readable(cib, event.user)
+            if readable is None:
+                return self._reply(event, rc=RC_PERMISSION, message=f"{event.user} may read nothing of the CIB (acls)")
             data = query(readable, section=request.section, xpath=request.xpath, no_children=request.no_children)
         except (CibError, ValueError) as error:
             return self._reply(event, rc=RC_USAGE, message=str(error))
@@ -284,10 +297,6 @@ class Requests:
 
     def _change(self, event: ev.Asked, request: protocol.CibChange, now: int) -> list[Output]:
         manager = self._manager
-        if event.uid != 0:
-            refusal = _acl().check(manager.state.cib, event.user, request)
-            if refusal:
-                return [self._reply(event, rc=RC_PERMISSION, message=refusal)]
         situation = manager.situation
         if (
             situation.synced
@@ -526,12 +535,6 @@ class Requests:
         return fx.Answer(
             client=event.client, answer=protocol.Reply(serial=event.request.serial, rc=rc, message=message, data=data)
         )
-
-
-def _acl() -> Any:
-    from quorate.model.cib import acl
-
-    return acl
 
 
 def _plain(record: protocol.FenceRecord) -> dict[str, Any]:
