@@ -118,6 +118,10 @@ def build(
     """CommandFailed(105) when a filter names nothing known."""
     ws = unpack(cib, int(now))
     shown = shown or Shown()
+    for facts in reply.nodes if reply is not None else ():
+        known = ws.node_by_name.get(facts.name)
+        if known is not None and known.feature_set is None and facts.feature_set:
+            known.feature_set = facts.feature_set
     return ClusterStatus(
         ws=ws,
         now=now,
