@@ -15,7 +15,7 @@ from bench.figures import Figure
 from laboratory import ROOT, Laboratory
 from laboratory.kernel import boottime_ns
 from laboratory.stacks import FLOATING, Configuration, QuorateStack, Stack, StackError, web_server_files
-from laboratory.stacks.configuration import WEB_RESOURCES, dummies, web
+from laboratory.stacks.configuration import WEB_RESOURCES, address_on_servers, dummies, web
 
 INSIDE = f"{ROOT}/bench/inside.py"
 THREE = ("n1", "n2", "n3")
@@ -113,22 +113,22 @@ def cut_links(stack: Stack, repeat: int) -> list[Figure]:
 
 def planned_move(stack: Stack, repeat: int) -> list[Figure]:
     outages = []
-    with cluster(stack, THREE, web(THREE)) as lab:
+    with cluster(stack, THREE, address_on_servers(THREE)) as lab:
         lab.client_start(FLOATING)
         for _ in range(repeat):
             source = serving(stack, lab)
             target = THREE[(THREE.index(source) + 1) % 3]
             began = boottime_ns()
-            lab.run(source, ["crm_resource", "--resource", "web", "--move", "--node", target])
+            lab.run(source, ["crm_resource", "--resource", "address", "--move", "--node", target])
             lab.await_answer(began, 30, [target])
             time.sleep(0.2)
             outages.append(outage_seconds(lab, began))
-            lab.run(source, ["crm_resource", "--resource", "web", "--clear"])
+            lab.run(source, ["crm_resource", "--resource", "address", "--clear"])
             time.sleep(1)
     return [
         Figure(
             name="outage, planned move (3 nodes)", unit="s", samples=tuple(outages), bar=0.10, peer="0.09", digits=3,
-            method="crm_resource --move of the group to another node; client as above",
+            method="a web server on every node; crm_resource --move of the floating address to another; client as above",
         )
     ]  # fmt: skip
 

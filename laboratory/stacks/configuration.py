@@ -79,30 +79,45 @@ def power(nodes: Sequence[str]) -> str:
     )
 
 
-def web_group() -> str:
-    address = primitive(
-        "address", "ocf:heartbeat:IPaddr2", {"ip": FLOATING, "cidr_netmask": "24"}, [("monitor", "10s", "20s")]
-    )
-    server = primitive(
-        "server", "ocf:heartbeat:nginx", {"configfile": "/etc/nginx/nginx.conf", "httpd": "/usr/sbin/nginx"},
+def address() -> str:
+    return primitive("address", "ocf:heartbeat:IPaddr2", {"ip": FLOATING, "cidr_netmask": "24"}, [("monitor", "10s", "20s")])
+
+
+def server() -> str:
+    return primitive(
+        "server",
+        "ocf:heartbeat:nginx",
+        {"configfile": "/etc/nginx/nginx.conf", "httpd": "/usr/sbin/nginx"},
         [("monitor", "10s", "30s"), ("start", "0s", "40s"), ("stop", "0s", "60s")],
-    )  # fmt: skip
-    return f'<group id="web">{address}{server}</group>'
+    )
 
 
-def web(nodes: Sequence[str], *, prefer: str | None = None) -> Configuration:
+def properties(nodes: Sequence[str]) -> dict[str, str]:
+    return {
+        "stonith-enabled": "true",
+        "stonith-action": "off",
+        "no-quorum-policy": "stop" if len(nodes) > 2 else "ignore",
+    }
+
+
+def web(nodes: Sequence[str]) -> Configuration:
     """A floating address and a web server as a group, with power fencing."""
-    constraints = ()
-    if prefer is not None:
-        constraints = (f'<rsc_location id="web-prefers" rsc="web" node="{prefer}" score="100"/>',)
     return Configuration(
-        properties={
-            "stonith-enabled": "true",
-            "stonith-action": "off",
-            "no-quorum-policy": "stop" if len(nodes) > 2 else "ignore",
-        },
-        resources=(power(nodes), web_group()),
-        constraints=constraints,
+        properties=properties(nodes),
+        resources=(power(nodes), f'<group id="web">{address()}{server()}</group>'),
+        defaults={"resource-stickiness": "200"},
+    )
+
+
+def address_on_servers(nodes: Sequence[str]) -> Configuration:
+    """A web server on every node (a clone) and a floating address that goes where one runs."""
+    return Configuration(
+        properties=properties(nodes),
+        resources=(power(nodes), f'<clone id="servers">{server()}</clone>', address()),
+        constraints=(
+            '<rsc_colocation id="address-with-server" rsc="address" with-rsc="servers" score="INFINITY"/>',
+            '<rsc_order id="server-first" first="servers" then="address" kind="Mandatory"/>',
+        ),
         defaults={"resource-stickiness": "200"},
     )
 
@@ -112,7 +127,7 @@ def dummies(nodes: Sequence[str], count: int, interval: str = "10s") -> Configur
         primitive(f"d{n}", "ocf:heartbeat:Dummy", None, [("monitor", interval, "20s")]) for n in range(1, count + 1)
     ]
     return Configuration(
-        properties={"stonith-enabled": "true", "stonith-action": "off", "no-quorum-policy": "stop"},
+        properties=properties(nodes),
         resources=(power(nodes), *resources),
         defaults={"resource-stickiness": "1"},
     )
