@@ -18,6 +18,8 @@ EXIT_USAGE = 64
 SUBCOMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("quorate.host.supervisor", "run", "Run this node: engine, manager and tool server, until told to stop."),
     "stop": ("quorate.host.control", "stop", "Empty this node and leave the cluster cleanly."),
+    "status": ("quorate.tools.overview", "status", "Show membership, quorum and rights of this node."),
+    "links": ("quorate.tools.overview", "links", "Show the heartbeat paths to each peer."),
     "keygen": ("quorate.tools.setup", "keygen", "Make the cluster's key file."),
     "init": ("quorate.tools.setup", "init", "Write a first quorate.toml."),
     "check": ("quorate.tools.setup", "check", "Explain what is wrong with this node's configuration file."),

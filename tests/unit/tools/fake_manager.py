@@ -41,6 +41,7 @@ class FakeManager:
         self.refuse: dict[str, protocol.Reply] = {}  # request's tag -> answer
         self.fences: tuple[protocol.FenceRecord, ...] = ()
         self.banners: tuple[str, ...] = ()
+        self.links: tuple[protocol.LinkState, ...] = ()
         self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(os.path.join(directory, "manager.sock"))
@@ -173,6 +174,7 @@ class FakeManager:
                     configuration_synced=True,
                     fences=self.fences,
                     banners=self.banners,
+                    links=self.links,
                 )
             case protocol.Fate():
                 known = self.fates.get(request.request)
