@@ -4,7 +4,8 @@ A loop of its own on epoll, no asyncio: few objects, no garbage to collect, impo
 scheduling with locked memory and owns all links and the key; the manager talks to it over a Unix socket (root or the
 same user only) in `model/group` values.
 
-Order within a turn: links are drained, then the manager is heard, then timers fire, then what came of it is written.
+Order within a turn: links are drained, the manager is heard, the engine takes all that at one moment, then timers fire,
+then what came of it is written.
 Each has its share in a turn, so that no side starves the heartbeat.
 
 A manager that does not drain its socket, or whose stamp is too old, is absent. Errors at the start end the process
@@ -47,7 +48,6 @@ _SERIAL_BYTES_PER_SECOND = 0.85  # of the line's bytes: room for framing and the
 _SERIAL_MTU = 320
 _MANAGER_PENDING_MAX = 48 * 1024 * 1024
 _MANAGER_FRAME_MAX = group.MESSAGE_BYTES_MAX + 4096
-_MANAGER_READS_PER_TURN = 2
 _STAMP_CHECK_NS = 500 * MILLISECOND
 _REOPEN_NS = SECOND
 _SERIAL_TICK_NS = 5 * MILLISECOND
@@ -81,7 +81,7 @@ class EngineProcess:
         self._random = random
         self._log = log
         self._links = {link.name: link for link in links}
-        self._numbers = {link.number: link for link in links}
+        self._paced = tuple(link for link in links if link.kind == "serial")
         self._by_descriptor: dict[int, Link] = {}
         self._reopen_at: dict[str, int] = {}
         self._peers = tuple(node.id for node in config.nodes if node.id != config.node)
@@ -121,30 +121,33 @@ class EngineProcess:
         now = clock.now()
         if now - self._turn_ended > _PAUSE_NS + self._waited_for:
             self._awake_since = now
+        others: list[int] = []
         for descriptor, _ in ready:
             link = self._by_descriptor.get(descriptor)
-            if link is not None:
+            if link is None:
+                others.append(descriptor)
+            else:
                 self._drain(link, now)
+        for descriptor in others:
+            self._serve(descriptor, now)
         self._advance(now)
-        for descriptor, _ in ready:
-            if descriptor == self._listener.fileno():
-                self._accept(now)
-            elif self._manager is not None and descriptor == self._manager.descriptor:
-                self._hear_manager(now)
-            elif self._signals is not None and descriptor == self._signals.fileno():
-                frames.read_available(self._signals)
-        self._advance(now)
-        self._fire(clock.now())
-        self._settle()
-        self._turn_ended = clock.now()
+        self._turn_ended = now = clock.now()
+        self._fire(now)
+        self._settle(now)
+
+    def _serve(self, descriptor: int, now: int) -> None:
+        if self._manager is not None and descriptor == self._manager.descriptor:
+            self._hear_manager(now)
+        elif descriptor == self._listener.fileno():
+            self._accept(now)
+        elif self._signals is not None:
+            frames.read_available(self._signals)
 
     def stop(self, cause: str) -> None:
         """Says good-bye; nothing may follow."""
         self._handle(events.StopRequested(cause=cause))
         self._advance(clock.now())
-        for link in self._links.values():
-            link.flush()
-        self._settle()
+        self._settle(clock.now())
 
     def close(self) -> None:
         for link in self._links.values():
@@ -295,21 +298,17 @@ class EngineProcess:
     def _hear_manager(self, now: int) -> None:
         """What it asks for, a share of it in each turn."""
         manager = self._manager
-        for _ in range(_MANAGER_READS_PER_TURN):
-            if manager is None or manager is not self._manager:
-                return
-            try:
-                requests = manager.receive()
-            except (frames.FrameTooLong, ValueError) as error:
-                self._drop_manager(f"it sent what no manager sends: {error}", now)
-                return
-            if requests is None:
-                return
-            if not requests and manager.ended:
-                self._drop_manager("its connection ended", now)
-                return
-            for request in requests:
-                self._handle(events.ManagerRequest(request=request))
+        if manager is None:
+            return
+        try:
+            requests = manager.receive()
+        except (frames.FrameTooLong, ValueError) as error:
+            self._drop_manager(f"it sent what no manager sends: {error}", now)
+            return
+        for request in requests:
+            self._handle(events.ManagerRequest(request=request))
+        if manager.ended:
+            self._drop_manager("its connection ended", now)
 
     def _drop_manager(self, cause: str, now: int) -> None:
         if self._manager is None:
@@ -344,8 +343,9 @@ class EngineProcess:
             due = timer
         if self._reopen_at:
             due = min(due, min(self._reopen_at.values()))
-        if any(link.wants_write for link in self._links.values()):
-            due = min(due, now + _SERIAL_TICK_NS)
+        for link in self._paced:
+            if link.wants_write:
+                due = min(due, now + _SERIAL_TICK_NS)
         self._waited_for = max(0, due - now)
         return self._waited_for / SECOND
 
@@ -358,20 +358,20 @@ class EngineProcess:
             self._reopen(now)
         self._advance(now)
 
-    def _settle(self) -> None:
+    def _settle(self, now: int) -> None:
         """Write what waits: to slow links what their pace allows, to the manager what it takes."""
-        for link in self._links.values():
+        for link in self._paced:
             if link.wants_write:
                 cause = link.flush()
                 if cause is not None:
-                    self._link_failed(link, cause, clock.now())
+                    self._link_failed(link, cause, now)
         manager = self._manager
         if manager is None or not manager.writer.pending:
             return
         try:
             done = manager.writer.flush(manager.descriptor)
         except OSError as error:
-            self._drop_manager(f"its connection broke: {error.strerror}", clock.now())
+            self._drop_manager(f"its connection broke: {error.strerror}", now)
             return
         if done != manager.drained:
             manager.drained = done
@@ -457,11 +457,11 @@ class ManagerConnection:
         self.ended = False
         self.drained = True
 
-    def receive(self) -> list[group.EngineRequest] | None:
-        """None when nothing waits. Raises FrameTooLong or ValueError (decoding)."""
+    def receive(self) -> list[group.EngineRequest]:
+        """What has come, at most one buffer full of it. Raises FrameTooLong or ValueError (decoding)."""
         data = frames.read_available(self._connection)
         if data is None:
-            return None
+            return []
         self.ended = not data
         return [group.decode_request(one) for one in self._reader.feed(data)]
 

@@ -21,7 +21,6 @@ from quorate.model import group
 _RETRY_SECONDS = 0.05
 _FRAME_MAX = group.MESSAGE_BYTES_MAX + 65_536
 _PENDING_MAX = 96 * 1024 * 1024
-_READS_PER_TURN = 4
 
 
 class EngineClient:
@@ -86,21 +85,19 @@ class EngineClient:
             self.send(self._join)
 
     def _readable(self) -> None:
-        for _ in range(_READS_PER_TURN):
-            if self._connection is None:
-                return
-            data = frames.read_available(self._connection)
-            if data is None:
-                return
-            if not data:
-                self._lose("its connection ended")
-                return
-            try:
-                for one in self._reader.feed(data):
-                    self._hear(group.decode_event(one))
-            except (frames.FrameTooLong, msgspec.DecodeError) as error:
-                self._lose(f"it sent what no engine sends: {error}")
-                return
+        if self._connection is None:
+            return
+        data = frames.read_available(self._connection)
+        if data is None:
+            return
+        if not data:
+            self._lose("its connection ended")
+            return
+        try:
+            for one in self._reader.feed(data):
+                self._hear(group.decode_event(one))
+        except (frames.FrameTooLong, msgspec.DecodeError) as error:
+            self._lose(f"it sent what no engine sends: {error}")
 
     def _hear(self, event: group.EngineEvent) -> None:
         self._post(event)

@@ -498,7 +498,7 @@ class Controller:
 
     def _lapse_absent(self, situation: ev.Situation, state: ReplicatedState, patient: bool) -> None:
         """Without fencing the operator's standing word is all there is: said aloud each time it is used."""
-        if self.options(state).fencing or not situation.rights.fence:
+        if not situation.absent or not situation.rights.fence or self.options(state).fencing:
             return
         for name in situation.absent:
             record = state.nodes.get(name)
