@@ -48,8 +48,8 @@ class Keeper:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopped.set)
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(ending, self.stopped.set)
         commands = ["link set lo up"]
         for number in range(len(self.plan.networks)):
             commands += [f"link add br{number} type bridge forward_delay 0", f"link set br{number} up"]

@@ -72,11 +72,11 @@ def holdings(node: str, observations: str, address: str, power_offs: Iterable[in
         parts = line.split()
         if len(parts) != 3:
             continue
-        at, what, subject = parts
+        time, what, subject = parts
         if what == "boot":
-            marks.append((int(at), False))
+            marks.append((int(time), False))
         elif subject == address and what in ("up", "seen", "down", "gone"):
-            marks.append((int(at), what in ("up", "seen")))
+            marks.append((int(time), what in ("up", "seen")))
     found: list[Holding] = []
     begin: int | None = None
     for at, has in sorted(marks):
