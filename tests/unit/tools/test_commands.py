@@ -30,10 +30,15 @@ class Shell:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.write_text(CIB)
+        self.environ: dict[str, str] = {}
 
     def run(self, name: str, *args: str, stdin: bytes = b"") -> tuple[int, str, str]:
         call, out, err = captured(
-            name, *args, environ={"CIB_file": str(self.path), "TZ": "UTC"}, stdin=stdin, cwd=str(self.path.parent)
+            name,
+            *args,
+            environ={"CIB_file": str(self.path), "TZ": "UTC", **self.environ},
+            stdin=stdin,
+            cwd=str(self.path.parent),
         )
         call.wall = lambda: 1_800_000_000.0
         return cli.execute(call), out.getvalue(), err.getvalue()
@@ -209,6 +214,42 @@ def test_locations_and_constraints(shell: Shell) -> None:
     )
     assert (
         shell.ok("crm_resource", "-r", "r1", "-a") == "Resources r1 is colocated with:\n  * g (score=INFINITY, id=c1)\n"
+    )
+
+
+AGENT = """#!/bin/sh
+echo "out of $1 foo=$OCF_RESKEY_foo"
+echo "err of $OCF_RESOURCE_INSTANCE" >&2
+[ "$1" = monitor ] && exit 7
+exit 0
+"""
+
+
+def test_agents_by_hand(shell: Shell, tmp_path: Path) -> None:
+    agent = tmp_path / "ocf" / "resource.d" / "pacemaker" / "Dummy"
+    agent.parent.mkdir(parents=True)
+    agent.write_text(AGENT)
+    agent.chmod(0o755)
+    shell.ok("crm_resource", "-r", "r1", "-p", "foo", "-v", "bar")
+    shell.environ["OCF_ROOT"] = str(tmp_path / "ocf")
+    code, out, _ = shell.run("crm_resource", "-r", "r1", "--force-check")
+    assert code == 7
+    assert (
+        out
+        == "Operation force-check for r1 (ocf:pacemaker:Dummy) returned 7 (not running)\nout of monitor foo=bar\n\nerr of r1\n\n"
+    )
+    assert "returned 0 (ok)" in shell.ok("crm_resource", "-r", "r1", "--force-start")
+    assert shell.ok("crm_resource", "--list-agents", "ocf:pacemaker") == "Dummy\n"
+    assert shell.ok("crm_resource", "--list-ocf-alternatives", "Dummy") == "pacemaker\n"
+    assert shell.run("crm_resource", "--show-metadata", "ocf:pacemaker:None")[0] == 105
+    assert shell.run("crm_resource", "--validate", "--class", "ocf", "--provider", "no", "--agent", "Dummy")[0] == 64
+    assert shell.run("crm_resource", "-r", "g", "--force-check")[0] == 3
+
+
+def test_digests(shell: Shell) -> None:
+    """The md5 that Pacemaker records for a resource without parameters."""
+    assert shell.ok("crm_resource", "-r", "r1", "--digests", "-N", "node1").startswith(
+        "f2317cad3d54cec5d7d7aa7d0bf35cf8 (all parameters)\n"
     )
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lxml import etree
-
 from quorate.core.scheduler import WorkingSet
 from quorate.core.scheduler.working_set import Resource
 from quorate.model.time import parse_interval_ms
 
 from ..backends import Backend, open_backend
-from ..commands import agents, locations, resources
+from ..commands import locations, resources
+from ..commands.agent_actions import TASKS
 from ..commands.resources import INSTANCE, META, UTILIZATION
 from ..failure import CommandFailed, Exit, exit_description
 from ..invocation import Invocation
 from ..monitor.resources import bundle_parts, nodes_of
 from ..monitor.words import iso
 from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin, opt
-from . import resource_lists
+from . import resource_agents, resource_lists
 from .output import Output, run_with_output
 
 _QUERY, _COMMAND, _PLACE, _ADVANCED, _MORE = "Queries", "Commands", "Locations", "Advanced", "Additional Options"
@@ -270,9 +269,11 @@ def _run(call: Invocation, parsed: Parsed, output: Output) -> int:
     if not name and kind not in _NO_RESOURCE:
         raise CommandFailed(Exit.USAGE, "Must supply a resource id with -r")
     if kind in ("list-standards", "list-ocf-providers", "list-agents", "list-ocf-alternatives", "show-metadata"):
-        return _agents(call, output, kind, value)
-    if kind.startswith("force-") or kind in ("validate", "set-property", "digests"):
-        raise CommandFailed(Exit.UNIMPLEMENT_FEATURE, f"--{kind} is not available: use --why or the agent itself")
+        return resource_agents.show(call, output, kind, value)
+    if kind == "set-property":
+        raise CommandFailed(Exit.UNIMPLEMENT_FEATURE, "--set-property is not available: use cibadmin --modify")
+    if kind == "validate" and not name:
+        return resource_agents.validate_agent(call, parsed, output)
     backend = open_backend(call)
     context = Context(call=call, parsed=parsed, output=output, backend=backend, value=value, name=name)
     try:
@@ -283,50 +284,6 @@ def _run(call: Invocation, parsed: Parsed, output: Output) -> int:
         raise
     finally:
         backend.close()
-
-
-# ---- agents ----------------------------------------------------------------------------------------------------------
-
-
-def _agents(call: Invocation, output: Output, kind: str, value: str) -> int:
-    if kind == "show-metadata":
-        text = agents.metadata(call.environ, value)
-        if output.xml:
-            output.element("metadata").text = etree.CDATA(text)
-        else:
-            call.out.write(text if text.endswith("\n") else text + "\n")
-        return 0
-    standard, _, provider = value.partition(":")
-    if kind == "list-standards":
-        names, title, missing = agents.standards(), "standards", "No standards found"
-    elif kind == "list-ocf-providers":
-        names, title, missing = agents.providers(call.environ), "providers", "No OCF providers found"
-    elif kind == "list-ocf-alternatives":
-        names, title = agents.providers(call.environ, value), "providers"
-        missing = f"No OCF providers found for {value}"
-    else:
-        names, title = agents.agents(call.environ, standard, provider or None), "agents"
-        missing = f"No agents found for standard '{standard}'" + (f" and provider '{provider}'" if provider else "")
-    if not names:
-        code = Exit.NOSUCH if kind == "list-ocf-alternatives" else Exit.ERROR
-        raise CommandFailed(code, f"{missing}\nError performing operation: {exit_description(code)}")
-    if output.xml and kind == "list-standards":
-        holder = output.element("list", name=title, count=str(len(names)))
-        for name in names:
-            etree.SubElement(holder, "item").text = name
-    elif output.xml:
-        about = {
-            "list-agents": {"standard": standard, "provider": provider},
-            "list-ocf-providers": {"standard": "ocf"},
-            "list-ocf-alternatives": {"for": value},
-        }[kind]
-        holder = output.element(title, **{key: text for key, text in about.items() if text})
-        for name in names:
-            etree.SubElement(holder, title.rstrip("s")).text = name
-    else:
-        for name in names:
-            output.line(name)
-    return 0
 
 
 # ---- changes -----------------------------------------------------------------------------------------------------------
@@ -592,7 +549,26 @@ def _own_target_role(backend: Backend, name: str) -> str | None:
     )
 
 
+def _agent(kind: str) -> Callable[[Context], int]:
+    def handle(context: Context) -> int:
+        node = context.node or context.backend.local_node()
+        return resource_agents.run_for_resource(
+            context.call, context.parsed, context.output, context.look(), kind, context.value, node
+        )
+
+    return handle
+
+
+def _digests(context: Context) -> int:
+    if context.node is None:
+        raise CommandFailed(Exit.USAGE, "Must supply a node name with -N for --digests")
+    given = resource_agents.overrides(context.parsed.words)
+    return resource_agents.digests(context.output, context.look(), context.name, context.node, given)
+
+
 _HANDLERS: dict[str, Callable[[Context], int]] = {
+    **{kind: _agent(kind) for kind in TASKS},
+    "digests": _digests,
     "list": lambda c: resource_lists.show_all(c.output, c.look()),
     "list-raw": lambda c: resource_lists.show_raw(c.output, c.look()),
     "list-cts": lambda c: resource_lists.show_cts(c.output, c.look()),

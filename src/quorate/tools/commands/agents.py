@@ -27,20 +27,20 @@ def standards() -> list[str]:
     return [*found, "stonith"]
 
 
-def _resource_directory(environ: Mapping[str, str]) -> str:
+def resource_directory(environ: Mapping[str, str]) -> str:
     return os.path.join(environ.get("OCF_ROOT") or OCF_ROOT_DEFAULT, "resource.d")
 
 
 def providers(environ: Mapping[str, str], agent: str | None = None) -> list[str]:
     """OCF providers, those that have `agent` if one is named."""
-    base = _resource_directory(environ)
+    base = resource_directory(environ)
     names = sorted(n for n in _listing(base) if os.path.isdir(os.path.join(base, n)) and not n.startswith("."))
     return [n for n in names if agent is None or _is_agent(os.path.join(base, n, agent))]
 
 
 def agents(environ: Mapping[str, str], standard: str, provider: str | None = None) -> list[str]:
     if standard == "ocf":
-        base = _resource_directory(environ)
+        base = resource_directory(environ)
         chosen = [provider] if provider else providers(environ)
         return sorted(
             {n for p in chosen for n in _listing(os.path.join(base, p)) if _is_agent(os.path.join(base, p, n))}
@@ -87,7 +87,7 @@ def metadata(environ: Mapping[str, str], agent: str) -> str:
         raise CommandFailed(Exit.INVALID_PARAM, f"'{agent}' is not a valid agent specification: class:[provider:]type")
     if standard == "ocf":
         for candidate in [provider] if provider else providers(environ, kind):
-            path = os.path.join(_resource_directory(environ), candidate, kind)
+            path = os.path.join(resource_directory(environ), candidate, kind)
             if _is_agent(path):
                 return _run([path, "meta-data"], environ, b"")
     elif standard == "stonith":
