@@ -42,6 +42,33 @@ def power_cut(cluster: SimulatedCluster, luck: random.Random) -> str:
     return f"{name} loses power for {after // SECOND} s"
 
 
+def blackout(cluster: SimulatedCluster, luck: random.Random) -> str:
+    """Every machine loses power at once; they come back one after the other. Only what is on the disks is left."""
+    _trouble(cluster)
+    for node in cluster.nodes.values():
+        node.power_off()
+        cluster.clock.after(luck.randint(1, 15_000) * MILLISECOND, node.boot)
+    return "all machines lose power"
+
+
+def disk_full(cluster: SimulatedCluster, luck: random.Random) -> str:
+    """A disk takes nothing more for a while: that node must acknowledge nothing."""
+    name = _running(cluster, luck)
+    if name is None:
+        return ""
+    disk = cluster.nodes[name].machine.disk
+    disk.is_full = True
+    _trouble(cluster, name)
+    duration = luck.randint(2, 20) * SECOND
+
+    def free() -> None:
+        _trouble(cluster, name)
+        disk.is_full = False
+
+    cluster.clock.after(duration, free)
+    return f"the disk of {name} is full for {duration // SECOND} s"
+
+
 def kill_manager(cluster: SimulatedCluster, luck: random.Random) -> str:
     name = _running(cluster, luck)
     if name is None:
@@ -222,6 +249,8 @@ def leave(cluster: SimulatedCluster, luck: random.Random) -> str:
 
 FAULTS: dict[str, Fault] = {
     "power-cut": power_cut,
+    "blackout": blackout,
+    "disk-full": disk_full,
     "kill-manager": kill_manager,
     "kill-engine": kill_engine,
     "stop-process": stop_process,
