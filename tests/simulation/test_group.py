@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
-from quorate.model import group
-from quorate.model.ids import MILLISECOND, SECOND
+from quorate.core.messaging.effects import SendPacket
+from quorate.core.messaging.events import PacketReceived
+from quorate.model import group, wire
+from quorate.model.ids import MILLISECOND, SECOND, NodeId
 from quorate.simulation.group import GroupCluster, run_group
 from quorate.simulation.mutants_group import MUTANTS, GroupMutant, hunt
 
@@ -225,3 +227,22 @@ def test_thirty_two_nodes() -> None:
     cluster.crash(7)
     assert settle_ms(cluster) < 1200
     assert cluster.world.now < 3 * SECOND
+
+
+def test_a_node_back_from_a_pause_accepts_no_view_without_those_whom_it_hears() -> None:
+    """A third node that has just started may invite it before the others have taken it back (found by seed 1369)."""
+    cluster = together(3)
+    cluster.run(1)
+    cluster.pause(3)
+    cluster.run(3)
+    cluster.resume(3)
+    engine = cluster.nodes[3].engine
+    assert engine is not None
+    peer = engine.detector.peers[NodeId(2)]
+    own = cluster.nodes[3].incarnation
+    propose = wire.Propose((99_999, 2), ((2, peer.run), (3, own & wire.RUN_MASK)))
+    effects = engine.handle(
+        PacketReceived(link="lan", peer=NodeId(2), incarnation=peer.run, packet=propose, size=100), cluster.world.now
+    )
+    (answer,) = [effect.packet for effect in effects if isinstance(effect, SendPacket)]
+    assert isinstance(answer, wire.Refuse) and answer.unheard == (1,)

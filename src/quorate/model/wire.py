@@ -156,7 +156,7 @@ class Propose(_Packet, frozen=True, array_like=True, gc=False, tag=3):
 
 class Refuse(_Packet, frozen=True, array_like=True, gc=False, tag=4):
     """The proposal's round is lower than one promised already, whose counter this is; or its list names a wrong run
-    or a node that this one does not hear (`unheard`)."""
+    or a node that this one does not hear, or lacks one that it will not leave after its own pause (`unheard`)."""
 
     round: ViewKey
     counter: int

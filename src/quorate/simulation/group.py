@@ -84,7 +84,7 @@ class EngineNode:
         self._births = world.births
         self._random = world.stream(f"engine{self.id}")
         self._stored_counter = 0
-        self._incarnation = 0
+        self.incarnation = 0
         self._sequences: dict[str, int] = {}
         self._numbers = {link.name: link.number for link in configuration.links}
         self._gatekeeper = Gatekeeper(())
@@ -99,13 +99,13 @@ class EngineNode:
 
     def start(self) -> None:
         self.computer.switch_on()
-        self._incarnation = self._random.getrandbits(128)
+        self.incarnation = self._random.getrandbits(128)
         self._sequences = dict.fromkeys(self._numbers, 0)
         self._gatekeeper = Gatekeeper(tuple(n.id for n in self.configuration.nodes if int(n.id) != self.id))
         self.engine = self._make_engine(self.configuration)
         self._lives = {}
-        self._births[self._incarnation] = self.computer.life
-        self.handle(Started(incarnation=self._incarnation, counter_floor=self._stored_counter))
+        self._births[self.incarnation] = self.computer.life
+        self.handle(Started(incarnation=self.incarnation, counter_floor=self._stored_counter))
 
     def crash(self) -> None:
         self.computer.crash()
@@ -163,7 +163,7 @@ class EngineNode:
             source=self.id,
             link=self._numbers[link],
             key_epoch=0,
-            incarnation=self._incarnation,
+            incarnation=self.incarnation,
             sequence=self._sequences[link],
         )
         datagram = header.pack() + wire.encode(packet) + SEAL

@@ -70,7 +70,7 @@ def _free_on_own_ack(self: OrderLog, stable: int) -> None:
     self.stable = max(self.stable, self.delivered)
 
 
-def _accept_lower_round(self: ViewChanges, peer: Any, packet: wire.Propose) -> None:
+def _accept_lower_round(self: ViewChanges, peer: Any, packet: wire.Propose, now: int) -> None:
     if packet.round == self._conversation.key or self._unheard(packet.members):
         return
     if packet.round != self.promised:

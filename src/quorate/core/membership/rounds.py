@@ -10,8 +10,8 @@ begins the view.
 * A change waits `hold_ns` for others to join it, unless all who remain say that they hear exactly each other.
 * Who does not answer within `answer_ns` is left out of the next round; a candidate that does not propose within
   `patience_ns` is done without. Both are shunned for as long only.
-* After a pause of our own we ask for a new round, and for a window propose nothing that lacks a former member whom we
-  hear: it may have lost us rightly, and will take us back.
+* After a pause of our own we ask for a new round, and for a window propose and accept nothing that lacks a former
+  member whom we hear: it may have lost us rightly, and will take us back.
 """
 
 from __future__ import annotations
@@ -161,9 +161,8 @@ class ViewChanges:
         beat)."""
         configuration = self._configuration
         view = self._conversation.view
-        if view is not None and now < self._paused_until:
-            if any(n not in self._wanted and n != self._me and self._detector.hears(n) for n in view.nodes):
-                return None
+        if self._deserted(self._wanted, now):
+            return None
         agreed = self._neighbourhood.is_agreed(self._wanted)
         held = self._wanted_since + configuration.hold_ns
         if view is None and len(self._wanted) < len(configuration.nodes):
@@ -175,6 +174,13 @@ class ViewChanges:
                 agreed = False
         due = now if agreed or self._hurry else held
         return max(due, self._not_before)
+
+    def _deserted(self, members: tuple[int, ...], now: int) -> tuple[int, ...]:
+        """After a pause of our own: former members whom this node hears and whom these members lack."""
+        view = self._conversation.view
+        if view is None or now >= self._paused_until:
+            return ()
+        return tuple(n for n in view.nodes if n not in members and n != self._me and self._detector.hears(n))
 
     def _leave_out_silent(self, candidacy: Candidacy, now: int) -> None:
         for node in candidacy.silent():
@@ -224,10 +230,13 @@ class ViewChanges:
         if self._conversation.prepare(install, now):
             self._finish(now)
 
-    def on_refuse(self, packet: wire.Refuse, now: int) -> None:
+    def on_refuse(self, peer: NodeId, packet: wire.Refuse, now: int) -> None:
         self.saw_counter(packet.counter)
         if self._candidacy is None or packet.round != self._candidacy.round:
             return
+        proposed = {node for node, _ in self._candidacy.members}
+        if any(node not in proposed for node in packet.unheard):  # it comes back from a pause and waits for its own
+            self._neighbourhood.shun(peer, now + self._configuration.token_ns)
         self._candidacy = None
         self._hurry = True
         wait = self._configuration.hold_ns if packet.unheard else self._configuration.retry_ns
@@ -262,12 +271,12 @@ class ViewChanges:
 
     # ---- the member ---------------------------------------------------------------------------------------------
 
-    def on_propose(self, peer: NodeId, packet: wire.Propose) -> None:
+    def on_propose(self, peer: NodeId, packet: wire.Propose, now: int) -> None:
         self.saw_counter(packet.round[0])
         if packet.round == self._conversation.key:
             self._conversation.confirm()
             return
-        unheard = self._unheard(packet.members)
+        unheard = self._unheard(packet.members) + self._deserted(tuple(node for node, _ in packet.members), now)
         if packet.round < max(self.promised, self._conversation.key) or unheard or packet.round[1] != peer:
             counter = max(self.promised, self._conversation.key)[0]
             self._outbox.control((peer,), wire.Refuse(packet.round, counter, unheard))

@@ -268,13 +268,13 @@ class HeartbeatEngine:
             case wire.Top():
                 self._conversation.on_top_packet(packet)
             case wire.Propose():
-                self._changes.on_propose(peer, packet)
+                self._changes.on_propose(peer, packet, now)
             case wire.State():
                 self._changes.on_state(peer, packet, now)
             case wire.Install():
                 self._changes.on_install(peer, packet, now)
             case wire.Refuse():
-                self._changes.on_refuse(packet, now)
+                self._changes.on_refuse(peer, packet, now)
             case wire.Fetch():
                 self._conversation.on_fetch(peer, packet)
             case wire.Filled():
