@@ -5,8 +5,7 @@ scheduling with locked memory and owns all links and the key; the manager talks 
 same user only) in `model/group` values.
 
 Order within a turn: links are drained, the manager is heard, the engine takes all that at one moment, then timers fire,
-then what came of it is written.
-Each has its share in a turn, so that no side starves the heartbeat.
+then what came of it is written. Each has its share in a turn, so that no side starves the heartbeat.
 
 A manager that does not drain its socket, or whose stamp is too old, is absent. Errors at the start end the process
 with one sentence (exit code 78: the configuration, 71: the machine); later a link that fails is told and tried again.
@@ -54,6 +53,7 @@ _SERIAL_TICK_NS = 5 * MILLISECOND
 _PAUSE_NS = SECOND
 _ADVANCES_MAX = 100  # what is still there then waits for the next turn
 _RUN_BITS = 63
+_TROUBLES_MAX = 256
 _TOLD_BY_MANAGER = frozenset({"link-up", "link-down", "view", "proposing", "diagnosis", "paused"})
 
 
@@ -89,6 +89,8 @@ class EngineProcess:
         self._gatekeeper = replay.Gatekeeper(self._peers)
         self._timers = Timers()
         self._gathered: list[events.Event] = []
+        self._troubled: dict[tuple[str, NodeId | None, int], int] = {}
+        self._turn_began = 0
         self._counter_file = counter_file
         self._poll = select.epoll()
         self._listener = listener
@@ -118,7 +120,7 @@ class EngineProcess:
 
     def turn(self) -> None:
         ready = self._poll.poll(self._timeout())
-        now = clock.now()
+        self._turn_began = now = clock.now()
         if now - self._turn_ended > _PAUSE_NS + self._waited_for:
             self._awake_since = now
         others: list[int] = []
@@ -228,6 +230,15 @@ class EngineProcess:
             )
 
     def _trouble(self, code: str, peer: NodeId | None, link: Link, **fields: str) -> None:
+        """Tell the engine, at most once a second for each kind: a flood of rubbish must cost little more than reading
+        it."""
+        kind = (code, peer, link.number)
+        second = self._turn_began // SECOND
+        if self._troubled.get(kind) == second:
+            return
+        if len(self._troubled) >= _TROUBLES_MAX:
+            self._troubled.clear()
+        self._troubled[kind] = second
         self._handle(
             events.LinkTrouble(code=code, peer=peer, link=link.name, fields=tuple(sorted(fields.items())))
         )
