@@ -39,8 +39,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
 
     `promised`: highest epoch promised on disk. `synced`: it held the state of its last view. `config_digest` and
     `state_digest` tell whether a snapshot is needed. `status`: its own history and transient attributes (XML of its
-    node_state element, zlib), present unless every member came along from the same view. `settings_digest`: digest of
-    the parts of the configuration file that must be equal on all nodes.
+    node_state element, zlib), as soon as it has any. `settings_digest`: digest of the parts of the configuration file
+    that must be equal on all nodes.
     """
 
     view: ViewId

@@ -65,8 +65,8 @@ class Bus:
         self.members[name] = member
         return member
 
-    def views(self, *components: Iterable[str]) -> None:
-        """Install a view for each component and let everything settle."""
+    def views(self, *components: Iterable[str], settle: bool = True) -> None:
+        """Install a view for each component and let everything settle, or lose all that was sent in it."""
         for component in components:
             names = sorted(component)
             self.counter += 1
@@ -85,7 +85,10 @@ class Bus:
                 )
                 self.members[name].view = group.View(id=view.id, nodes=ids, members=ids, transitional=())
                 self.feed(name, group.ViewChanged(view=view))
-        self.run()
+        if settle:
+            self.run()
+        else:
+            self.wire.clear()
 
     def feed(self, name: str, event: group.EngineEvent) -> None:
         self.carry(name, self.members[name].replica.handle_engine(event, 0))

@@ -9,7 +9,7 @@ import pytest
 from quorate.core.arbitration.conditions import Presence
 from quorate.core.replication.machine import Phase
 from quorate.model import entries
-from quorate.model.cib import query
+from quorate.model.cib import query, status
 from quorate.model.entries import Position
 
 from .bus import Bus, change
@@ -238,3 +238,17 @@ def test_an_odd_replica_finds_out_and_takes_the_others_state():
     assert not odd.replica.is_synced
     bus.views(bus.names)
     assert len(digests(bus, *bus.names)) == 1
+
+
+def test_a_members_own_history_survives_views_that_never_settled():
+    """n3 comes back from another component; the view in which it said so ends at once. In the next one n2 and n3 came
+    along together, and yet n2 knows nothing of what n3 did alone."""
+    bus = Bus(3)
+    bus.views(bus.names)
+    bus.views(["n1", "n2"], ["n3"])
+    bus.submit("n3", entries.AttributeUpdate(request="a", node="n3", name="alone", value="1"))
+    bus.run()
+    bus.views(bus.names, settle=False)
+    bus.views(["n2", "n3"], ["n1"])
+    for name in ("n2", "n3"):
+        assert status.get_attribute(bus.members[name].replica.state.cib, "n3", "alone") == "1"

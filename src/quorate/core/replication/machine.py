@@ -235,7 +235,6 @@ class Replication:
         if self.identity.node_id not in view.members:
             self.phase = Phase.NO_VIEW
             return
-        came_along = view.transitional == view.members
         hello = Hello(
             view=view.id,
             node=self.identity.node,
@@ -254,7 +253,7 @@ class Replication:
             ever_quorate=self.seen_all,
             dc=self._last_dc,
             running=self._running(),
-            status=None if came_along or not self.has_state else self._own_status(),
+            status=self._own_status() if self.has_state else None,
         )
         self._send(hello)
         self._out.append(fx.SetTimer(name=HELLO_TIMER, at=now + HELLO_DEADLINE_NS))
