@@ -37,9 +37,9 @@ class Plan:
 def rank(hello: Hello) -> tuple[object, ...]:
     """The greatest decides the configuration: lineage before version, so that a minority's higher epoch does not win.
 
-    A member that lost its state (`synced` false with an empty position) ranks by what it has on disk; among equals one
-    that held the state of its last view, then the lowest id."""
-    return (hello.position, hello.cib_version, hello.synced, -hello.node_id)
+    With equal positions the configurations are equal; then one that held the state of its last view knows the status too,
+    and one that comes from its disk alone does not; then the later version, then the lowest id."""
+    return (hello.position, hello.synced, hello.cib_version, -hello.node_id)
 
 
 def make_plan(hellos: Mapping[str, Hello]) -> Plan:
