@@ -95,7 +95,7 @@ class Laboratory:
             )
 
     def _connect(self) -> None:
-        deadline = time.monotonic() + 20  # noqa: TID251 - equipment, not the product
+        deadline = time.monotonic() + 60  # noqa: TID251 - equipment, not the product
         self._control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         while True:
             try:
