@@ -36,6 +36,11 @@ COMMANDS: dict[str, str] = {
 HOT = ("attrd_updater", "cibadmin", "crm_attribute", "crm_master", "crm_node", "crm_resource")
 
 
+LONG_RUNNING = (
+    "wait", "restart", "validate", "force-start", "force-stop", "force-check", "force-promote", "force-demote",
+)  # fmt: skip
+
+
 def execute(call: Invocation) -> int:
     """Run one command to its end. User mistakes and faults of the cluster become one sentence and Pacemaker's code."""
     module = COMMANDS.get(os.path.basename(call.name).removesuffix(".cgi"))
@@ -70,10 +75,8 @@ def is_local(name: str, args: list[str], stdout_tty: bool) -> bool:
         return True
     if name == "crm_mon":
         return not _ends_by_itself(args) or _any_option(args, ("daemonize",), "d")
-    if name == "crm_resource":
-        return _any_option(
-            args, ("validate", "force-start", "force-stop", "force-check", "force-promote", "force-demote"), ""
-        )
+    if name == "crm_resource":  # what may take long ends when its caller does
+        return _any_option(args, LONG_RUNNING, "")
     return False
 
 
