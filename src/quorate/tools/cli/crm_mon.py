@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -118,8 +119,12 @@ def main(call: Invocation) -> int:
     shape = _format(parsed)
     shown = _shown(parsed, shape)
     once = shape in ("xml", "old-xml", "json", "html-once", "simple") or "one-shot" in parsed or not call.interactive
+    if "external-agent" in parsed:
+        raise CommandFailed(Exit.UNIMPLEMENT_FEATURE, "--external-agent is not available: configure an <alert> instead")
     if once:
         return _once(call, parsed, shape, shown)
+    if "daemonize" in parsed:
+        _go_to_background(call, parsed)
     return _again(call, parsed, shape, shown)
 
 
@@ -263,6 +268,29 @@ def _interval_ms(parsed: Parsed) -> int:
     return milliseconds
 
 
+def _replace(path: str, text: str) -> None:
+    """A reader sees the old page or the new one, never half of it."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+def _go_to_background(call: Invocation, parsed: Parsed) -> None:
+    """Returns in a process of its own that holds nothing of the caller; the caller's process ends here."""
+    if not (parsed.get("output-to") or parsed.get("as-html")):
+        raise CommandFailed(Exit.USAGE, "--daemonize requires at least one of --output-to and --external-agent")
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    if (pid_file := parsed.get("pid-file")) is not None:
+        with open(call.path(pid_file), "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+
+
 def _again(call: Invocation, parsed: Parsed, shape: str, shown: Shown) -> int:
     """Refresh until interrupted. On a terminal the screen is cleared and any key refreshes at once (q quits)."""
     seconds = _interval_ms(parsed) / 1000
@@ -275,9 +303,7 @@ def _again(call: Invocation, parsed: Parsed, shape: str, shown: Shown) -> int:
                 raise
             output = f"{call.name}: {failure.message}\nRetrying every {seconds:g} s\n"
         if to_file and to_file != "-":
-            sink = Redirected(call.path(to_file))
-            sink.write(output)
-            sink.close()
+            _replace(call.path(to_file), output)
             time.sleep(seconds)
             continue
         call.out.write((_CLEAR if call.out_is_tty else "") + output)
