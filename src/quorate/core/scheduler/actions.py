@@ -83,6 +83,7 @@ class Action:
     post_notify: Action | None = None
     post_notified: Action | None = None
     synapse_priority: int = 0
+    load_node: Node | None = None  # the node whose room a gate stands for
 
     @property
     def optional(self) -> bool:

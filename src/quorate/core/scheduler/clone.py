@@ -308,12 +308,15 @@ def create_actions(ws: WorkingSet, clone: Resource) -> None:
         create_promotable_actions(ws, clone)
 
 
-def create_instance_actions(ws: WorkingSet, collective: Resource, instances: list[Resource]) -> None:
+def create_instance_actions(
+    ws: WorkingSet, collective: Resource, instances: list[Resource], created: bool = False,
+) -> None:
     from .variants import create_actions as of_instance
 
     state = 0
     for instance in instances:
-        of_instance(ws, instance)
+        if not created:
+            of_instance(ws, instance)
         state |= _state(instance)
     start = pseudo_action(ws, collective, "start", not state & STARTING, True)
     started = pseudo_action(ws, collective, "running", not state & STARTING, False)

@@ -353,6 +353,7 @@ def unpack_resource(
     rsc.ops_xml = [op for op in _operations(ws, expanded)]
     if kind is Kind.CLONE and element.tag == "master":
         rsc.meta["promotable"] = "true"
+    rsc.promotable = kind is Kind.CLONE and parse_boolean(rsc.meta.get("promotable"))
     _decode(ws, rsc)
     ws.all_resources.append(rsc)
     ws.resource_by_id[identifier] = rsc
@@ -496,12 +497,29 @@ def _decode(ws: WorkingSet, rsc: Resource) -> None:
         if role is Role.UNKNOWN:
             ws.warn("meta-value", f"'{target}' is not a value of target-role (resource {place})", place)
         rsc.target_role = role
+    wanted = target_role(rsc)
+    if wanted is not None:
+        rsc.next_role = wanted
+        rsc.next_role_reason = "target-role"
     sets = sets_of(ws, rsc.xml, "utilization")
     if sets.sets:
         pairs: dict[str, str] = {}
         sets.merge(pairs, RuleInput(now=ws.now), ws)
         for name, text in pairs.items():
             rsc.utilization[name] = int(parse_score(text, 0) or 0)
+
+
+def target_role(rsc: Resource) -> Role | None:
+    """The role that target-role asks for, None when it asks for nothing."""
+    text = rsc.meta.get("target-role")
+    if text is None or text.lower() in ("started", "default"):
+        return None
+    role = parse_role(text)
+    if role is Role.UNKNOWN:
+        return None
+    if role > Role.STARTED and (not rsc.top.promotable or role > Role.UNPROMOTED):
+        return None
+    return role
 
 
 def _decode_requires(ws: WorkingSet, rsc: Resource) -> None:

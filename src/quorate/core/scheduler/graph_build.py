@@ -44,8 +44,7 @@ def build_graph(ws: WorkingSet) -> model.Graph:
             if (ws.quorum_policy.value == "fence" and not ws.has_quorum) or action.node.shutdown:
                 ws.warn("shutdown-blocked", f"cannot shut down {action.node.name} because {action.rsc.id} cannot be "
                         "stopped", action.rsc.id)
-        if action.rsc is None:
-            builder.add(action)
+        builder.add(action)
     return model.Graph(
         synapses=tuple(builder.synapses),
         transition_id=1,
@@ -71,8 +70,6 @@ class _Builder:
         if rsc.kind is Kind.BUNDLE:
             from .bundle import resources_in_graph_order
 
-            for action in reversed(rsc.actions):
-                self.add(action)
             for child in resources_in_graph_order(rsc):
                 self.add_resource(child)
             return
@@ -149,11 +146,12 @@ class _Builder:
         if flags & IF_FIRST_UNMIGRATABLE and first.flags & RUNNABLE:
             return False
         if flags & IF_ON_SAME_NODE_OR_TARGET:
+            place = first.load_node or first.node
             if action.rsc is not None and action.task == "migrate_to":
                 target = action.rsc.assigned
-                if first.node is not target or first.node is None or target is None:
+                if place is not target or target is None:
                     return False
-            elif first.node is not action.node or first.flags & OPTIONAL:
+            elif place is not (action.load_node or action.node) or first.flags & OPTIONAL:
                 return False
         elif flags & IF_REQUIRED_ON_SAME_NODE:
             if first.node is not None and action.node is not None and first.node is not action.node:
@@ -260,9 +258,12 @@ class _Builder:
         from .remote import substitute_address
 
         substitute_address(self.ws, rsc, action, attributes)
-        self._graph_meta(rsc, meta, action.node)
+        external = rsc.meta.get("external-ip")
+        if external is not None:
+            attributes["pcmk_external_ip"] = external
+        self._graph_meta(rsc, meta, action.node, action.task)
 
-    def _graph_meta(self, rsc: Resource, meta: dict[str, str], node: Node | None) -> None:
+    def _graph_meta(self, rsc: Resource, meta: dict[str, str], node: Node | None, task: str = "") -> None:
         if rsc.kind is Kind.PRIMITIVE:
             if rsc.number >= 0 and rsc.parent is not None and rsc.parent.kind in (Kind.CLONE, Kind.GROUP):
                 meta["clone"] = str(rsc.number)
@@ -271,12 +272,12 @@ class _Builder:
                 meta["remote_node"] = remote
             holder: Resource | None = rsc
             while holder is not None:
-                if holder.container is not None:
+                if holder.container is not None and not (holder.is_bundled and not holder.is_remote_connection):
                     meta["container"] = holder.container.id
                 holder = holder.parent
             from .bundle import host_meta
 
-            host_meta(self.ws, rsc, meta, node)
+            host_meta(self.ws, rsc, meta, node, task)
         clone = rsc if rsc.kind is Kind.CLONE else rsc.enclosing_clone
         if clone is not None and clone.clone is not None:
             info = clone.clone

@@ -201,7 +201,7 @@ def _unpack_resource_history(
         reader.read(operation)
     _note_recurring(ws, rsc, node, ordered)
     _apply(ws, rsc, node, reader.on_fail)
-    target = target_role(ws, rsc)
+    target = configuration.target_role(rsc)
     if target is not None and (rsc.next_role is Role.UNKNOWN or target < rsc.next_role):
         set_next_role(rsc, target, "target-role")
     if saved > rsc.role:
@@ -246,24 +246,6 @@ def _note_recurring(ws: WorkingSet, rsc: Resource, node: Node, ordered: list[Ope
 def set_next_role(rsc: Resource, role: Role, why: str) -> None:
     rsc.next_role = role
     rsc.next_role_reason = why
-
-
-def target_role(ws: WorkingSet, rsc: Resource) -> Role | None:
-    """The role that target-role asks for, None when it asks for nothing."""
-    text = rsc.meta.get("target-role")
-    if text is None or text.lower() in ("started", "default"):
-        return None
-    role = configuration.parse_role(text)
-    if role is Role.UNKNOWN:
-        return None
-    if role > Role.STARTED:
-        top = rsc.top
-        if top.promotable:
-            if role > Role.UNPROMOTED:
-                return None
-        else:
-            return None
-    return role
 
 
 # ---- which resource ---------------------------------------------------------------------------------------------
@@ -458,7 +440,6 @@ class _Reader:
         ws, rsc, node = self.ws, self.rsc, self.node
         if op.task in ("notify", "meta-data", "notified"):
             return
-        original_rc = op.rc
         if op.status != EXEC_NOT_INSTALLED and op.status != PENDING and (op.rc != op.expected_rc):
             op.expired = self._expired(op)
         self._remap(op)
@@ -468,7 +449,10 @@ class _Reader:
             if node.online and not node.unclean:
                 ws.extra.setdefault("expired_recurring_ops", []).append(op)
                 return
-        if self._masked(op, original_rc):
+        if not rsc.is_bundled and _mask_probe(op):
+            self._settle(op, op.expected_rc)
+            self._record(op)
+            ban(ws, rsc.top, node, "masked-probe-failure")
             return
         if op.status == PENDING:
             self._pending(op)
@@ -502,9 +486,6 @@ class _Reader:
         elif op.status == ERROR_FATAL:
             for target in ws.nodes:
                 ban(ws, rsc.top, target, "fatal-error")
-
-    def _masked(self, op: Operation, original_rc: int) -> bool:
-        return False
 
     def _record(self, op: Operation) -> None:
         if op.failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .actions import Action, find_action, order
+from .bundle import inside
 from .clone import find_compatible_instance, is_interleaved
 from .variants import action_flags, original_task
 from .working_set import Kind, Node, Resource, Role, WorkingSet
@@ -66,16 +67,19 @@ def update_interleaved(
 
 
 def _instance_action(action: Action, instance: Resource, node: Node | None, is_first: bool) -> Action | None:
+    """The instance's part of a collective's action; for bundles that of the container or of what runs inside."""
     task = original_task(action)
-    if instance.children and is_first:
+    rsc = instance
+    if instance.parent is not None and instance.parent.kind is Kind.BUNDLE:
+        inner = inside(instance)
+        if inner is not None and (task != "stop" if is_first else task in ("promote", "demote")):
+            rsc, node = inner, None
+    if rsc.children and is_first:
         done = {"start": "running", "stop": "stopped", "promote": "promoted", "demote": "demoted"}.get(task, task)
-        found = find_action(instance, None, done, None)
+        found = find_action(rsc, None, done, None)
         if found is not None:
             return found
-    found = find_action(instance, None, task, node)
-    if found is not None:
-        return found
-    return None
+    return find_action(rsc, None, task, node)
 
 
 def _unassign_if_mandatory(

@@ -68,7 +68,7 @@ def find_config(rsc: Resource, task: str, interval_ms: int, include_disabled: bo
 
 
 def _config_for(rsc: Resource, task: str, interval_ms: int) -> etree._Element | None:
-    found = find_config(rsc, task, interval_ms)
+    found = find_config(rsc, task, interval_ms, True)
     if found is None and interval_ms == 0 and task in ("migrate_to", "migrate_from"):
         found = find_config(rsc, "migrate", 0)
     if found is None and interval_ms == 0 and task in ("start", "stop", "promote", "demote"):

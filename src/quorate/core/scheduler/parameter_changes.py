@@ -111,8 +111,9 @@ def _changed(ws: WorkingSet, rsc: Resource, node: Node, op: Operation, expired: 
 
 
 def _force(ws: WorkingSet, rsc: Resource, node: Node, op: Operation) -> None:
-    """Do it again: a start (or what stands for it) is needed, hence a stop before it."""
-    action = new_action(ws, rsc, op_key(rsc.id, op.task, op.interval_ms), op.task, None, False)
+    """Do it again: a start is needed, hence a stop before it; a recurring operation is merely started anew."""
+    task = op.task if op.interval_ms else "start" if op.task == "monitor" else op.task
+    action = new_action(ws, rsc, op_key(rsc.id, task, op.interval_ms), task, None, False)
     if action.reason is None:
         action.reason = "resource definition change"
     trigger_unfencing(ws, rsc, node, "Device parameters changed", None)

@@ -117,18 +117,17 @@ def _wanted(ws: WorkingSet, rsc: Resource, node: Node) -> bool:
 
 
 def _guest_allows(ws: WorkingSet, rsc: Resource, node: Node) -> bool:
+    """A guest that is down holds nothing; one that will stop is not probed before."""
     assert node.remote_resource is not None
-    container = node.remote_resource.container
-    assert container is not None
-    if container.role is Role.STOPPED:
+    guest = node.remote_resource.container
+    assert guest is not None
+    if guest.role is Role.STOPPED:
         return False
-    if not container.running_on or container.assigned is None or container.running_on[0] is not container.assigned:
-        # the guest is about to stop or move: nothing may be probed there first
-        return bool(container.running_on) and _order_after_move(ws, rsc, node, container)
-    return True
-
-
-def _order_after_move(ws: WorkingSet, rsc: Resource, node: Node, container: Resource) -> bool:
+    moving = guest.role > Role.STOPPED and guest.assigned is not None and guest.assigned not in guest.running_on
+    if node.remote_requires_reset or node.unclean or guest.failed or guest.next_role is Role.STOPPED or moving:
+        top = rsc.top if rsc.top.kind is Kind.CLONE else rsc
+        oc.order_tasks(ws, guest, "stop", top, "start", ORDERED)
+        return False
     return True
 
 

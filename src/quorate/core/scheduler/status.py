@@ -150,14 +150,15 @@ def _determine_online(ws: WorkingSet, node: Node, state: etree._Element) -> None
     member_since = _since(state.get("in_ccm"))
     process_since = _since(state.get("crmd"))
     in_cluster, is_peer = member_since > 0, process_since > 0
-    join = state.get("join")
-    expected = state.get("expected")
+    join = state.get("join", "down")
+    expected = state.get("expected", "down")
     if node.shutdown:
         node.expected_up = False
     elif expected == "member":
         node.expected_up = True
     if ws.fencing_enabled:
-        node.online = _online_with_fencing(ws, node, in_cluster, is_peer, join, expected, member_since)
+        node.online = _online_with_fencing(ws, node, in_cluster, is_peer, join, expected, member_since,
+                                           state.get("in_ccm") is not None)
     else:
         node.online = False
         if in_cluster and is_peer:
@@ -170,6 +171,7 @@ def _determine_online(ws: WorkingSet, node: Node, state: etree._Element) -> None
 
 def _online_with_fencing(
     ws: WorkingSet, node: Node, in_cluster: bool, is_peer: bool, join: str | None, expected: str | None, member_since: int,
+    seen: bool,
 ) -> bool:
     terminate = node.attributes.get("terminate")
     terminating = parse_boolean(terminate) or (terminate is not None and parse_score_integer(terminate) > 0)
@@ -181,7 +183,9 @@ def _online_with_fencing(
         if ws.now - member_since >= ws.node_pending_timeout_ms // 1000:
             fence_node(ws, node, "peer pending timed out on joining the process group", priority_delay=True)
             return online
-    if join == "banned":
+    if not seen:
+        fence_node(ws, node, "peer has not been seen by the cluster")
+    elif join == "banned":
         fence_node(ws, node, "peer failed Pacemaker membership criteria", priority_delay=True)
     elif not terminating and expected == "down":
         if in_cluster or is_peer:
@@ -266,9 +270,8 @@ def _unpack_histories(ws: WorkingSet, states: list[tuple[Node, etree._Element]])
             if node.unpacked:
                 continue
             if not node.is_remote_or_guest:
-                if not (node.online or ws.fencing_enabled) and not ws.shutdown_lock and False:
-                    later.append((node, element))
-                    continue
+                if not node.online and not ws.fencing_enabled and not ws.shutdown_lock:
+                    continue  # without fencing, what is on a lost node counts as gone
             elif not _connection_known(ws, node):
                 later.append((node, element))
                 continue
