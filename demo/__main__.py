@@ -12,12 +12,13 @@ import time
 
 from laboratory import Laboratory, LaboratoryError
 from laboratory.kernel import boottime_ns
-from laboratory.stacks import FLOATING, QuorateStack, StackError, web_server_files
+from laboratory.stacks import FLOATING, QuorateCorosyncStack, QuorateStack, StackError, web_server_files
 from laboratory.stacks.configuration import WEB_RESOURCES, web
 
 from .story import Step, address_steps, client_steps, first_of_each, log_steps, switch_steps, told
 
 NODES = ("n1", "n2", "n3")
+STACKS: dict[str, type[QuorateStack]] = {"heartbeat": QuorateStack, "corosync": QuorateCorosyncStack}
 
 
 class DemoError(Exception):
@@ -112,14 +113,12 @@ def explain_failure(stack: QuorateStack, lab: Laboratory) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the cluster up")
-    parser.add_argument("--engine", default="heartbeat")
+    parser.add_argument("--engine", default="heartbeat", help="the group layer: " + " or ".join(sorted(STACKS)))
     chosen = parser.parse_args()
-    if chosen.engine != "heartbeat":
-        say(
-            f"The demonstration runs on the embedded engine 'heartbeat' only for now; ENGINE={chosen.engine} is not ready."
-        )
+    if chosen.engine not in STACKS:
+        say(f"ENGINE={chosen.engine} is not known; use one of {', '.join(sorted(STACKS))}.")
         return 1
-    stack = QuorateStack()
+    stack = STACKS[chosen.engine]()
     lab: Laboratory | None = None
     try:
         if problem := stack.missing():

@@ -3,6 +3,16 @@
 from .configuration import FLOATING, Configuration, web_server_files
 from .peer import PeerStack
 from .quorate import QuorateStack
+from .quorate_corosync import QuorateCorosyncStack
 from .stack import Stack, StackError
 
-__all__ = ["FLOATING", "Configuration", "PeerStack", "QuorateStack", "Stack", "StackError", "web_server_files"]
+__all__ = [
+    "FLOATING",
+    "Configuration",
+    "PeerStack",
+    "QuorateCorosyncStack",
+    "QuorateStack",
+    "Stack",
+    "StackError",
+    "web_server_files",
+]

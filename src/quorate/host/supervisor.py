@@ -30,7 +30,7 @@ from pathlib import Path
 import click
 
 from quorate import __version__
-from quorate.host import clock, keys, places, realtime
+from quorate.host import clock, corosync_process, keys, places, realtime
 from quorate.host.log import Log
 from quorate.host.stamp import StampReader
 from quorate.model import authkey, settings
@@ -95,13 +95,15 @@ class Supervisor:
         self._take_signals()
         realtime.set_oom_score(_OOM_SCORE)
         self._log.write("notice", "started", {"process": "The node", "version": __version__})
-        self._start(self._children["engine"])
+        early = [self._children[name] for name in ("corosync", "engine") if name in self._children]
+        for child in early:
+            self._start(child)
         for module in self._shared:
             importlib.import_module(module)
         gc.collect()
         gc.freeze()
         for child in self._children.values():
-            if child.name != "engine":
+            if child not in early:
                 self._start(child)
         while self._exit is None:
             self._turn()
@@ -187,7 +189,7 @@ class Supervisor:
         self._log.write(
             "error", "child-ended", {"child": f"The {child.name}", "how": how, "delay_ms": str(pause // MILLISECOND)}
         )
-        if isinstance(child.program, list) and "--tolerant" not in child.program:
+        if child.name == "engine" and isinstance(child.program, list) and "--tolerant" not in child.program:
             child.program.append("--tolerant")
         if child.name == "manager":
             if "scheduler" in self._children:  # it may be busy for a manager that is gone
@@ -244,7 +246,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             self._wakeups.close()
             self._waker.close()
-            if child.name != "engine":
+            if child.name not in ("corosync", "engine"):
                 realtime.set_oom_score(0)  # what the manager starts must not outlive everything else
             realtime.end_with_parent(parent)  # holds across exec
             if isinstance(child.program, list):
@@ -261,13 +263,14 @@ class Supervisor:
 
     def _end_all(self) -> None:
         """The engine says good-bye if the node has left; otherwise it is silenced, as a failed node should be."""
-        engine = self._children["engine"]
+        polite = [child for child in self._children.values() if child.name in ("corosync", "engine")]
         for child in self._children.values():
-            _send(child.process, signal.SIGTERM if child is engine and self._exit == EXIT_LEFT else signal.SIGKILL)
+            _send(child.process, signal.SIGTERM if child in polite and self._exit == EXIT_LEFT else signal.SIGKILL)
         until = clock.now() + _LAST_MOMENT_NS
         while any(child.process for child in self._children.values()):
             if clock.now() > until:
-                _send(engine.process, signal.SIGKILL)
+                for child in polite:
+                    _send(child.process, signal.SIGKILL)
                 break
             select.select([self._wakeups], [], [], 0.02)
             try:
@@ -280,9 +283,12 @@ class Supervisor:
 
 
 def children_of(chosen: settings.Settings, config: Path) -> list[Child]:
-    """The engine is a program of its own, the others are forks."""
-    engine = [sys.executable, "-P", "-m", "quorate.host.engine", "--config", str(config)]
+    """The engine is a program of its own (as Corosync is, if it is ours to run), the others are forks."""
+    module = "quorate.host.engine" if chosen.engine == "heartbeat" else "quorate.host.corosync_engine"
+    engine = [sys.executable, "-P", "-m", module, "--config", str(config)]
+    corosync = [] if chosen.engine == "heartbeat" else corosync_process.children()
     return [
+        *(Child("corosync", command) for command in corosync),
         Child("engine", engine),
         Child("scheduler", lambda: _call("quorate.host.worker", chosen)),
         Child("manager", lambda: _call("quorate.host.daemon", chosen)),
@@ -335,7 +341,10 @@ def run(config: str | None) -> int:
         chosen = places.load_settings(path)
         where = places.places(chosen)
         places.make_places(where)
-        keys.load_keys(Path(chosen.key_file))
+        if chosen.engine == "heartbeat":  # Corosync has a key of its own
+            keys.load_keys(Path(chosen.key_file))
+        else:
+            corosync_process.check(chosen)
         lock = _hold(where)
     except (places.PlaceError, settings.SettingsError, authkey.AuthKeyError) as error:
         click.echo(str(error), err=True)

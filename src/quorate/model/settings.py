@@ -86,8 +86,8 @@ OPTIONS: tuple[Option, ...] = (
         name="engine",
         kind=Kind.TEXT,
         default="heartbeat",
-        values=("heartbeat",),
-        text="Group layer: `heartbeat` is the embedded one.",
+        values=("heartbeat", "corosync"),
+        text="Group layer: `heartbeat` is the embedded one, `corosync` is Corosync 3 (see corosync.md).",
     ),
     Option(
         table="",

@@ -203,9 +203,6 @@ class Reader:
         if wrong:
             self._mistake(path, wrong, f"write a {option.kind.value}")
             return fallback
-        if option.name == "engine" and value == "corosync":
-            self._mistake(path, "the corosync engine is not available yet", 'use engine = "heartbeat"')
-            return fallback
         if option.values and value not in option.values:
             near = difflib.get_close_matches(str(value), [str(one) for one in option.values], n=1, cutoff=0.6)
             hint = f" (did you mean {near[0]!r}?)" if near else ""

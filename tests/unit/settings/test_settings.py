@@ -90,7 +90,7 @@ def test_did_you_mean() -> None:
         ('node = "n1"', 'node = "n1"\ntoken_ms = "1s"', "not a whole number"),
         ('node = "n1"', 'node = "n1"\ntoken_ms = true', "not a whole number"),
         ('node = "n1"', 'node = "n1"\nmanager_stall_ms = 4999', "use 5000"),
-        ('node = "n1"', 'node = "n1"\nengine = "corosync"', 'use engine = "heartbeat"'),
+        ('node = "n1"', 'node = "n1"\nengine = "totem"', "use one of heartbeat, corosync"),
         ('node = "n1"', 'node = "n1"\nengine = "hartbeat"', "did you mean 'heartbeat'?"),
         ('node = "n1"', 'node = "n1"\nkey_file = "authkey"', "not an absolute path"),
         ('node = "n1"', 'node = "n1"\nlog_file = "log"', "not an absolute path"),
