@@ -38,16 +38,15 @@ from quorate.model.entries import Ack, Hello, Message, Part, Position, Proceed, 
 from quorate.model.ids import SECOND
 
 from . import apply as rules
+from .courier import Courier
 from .establish import establish
 from .plan import Plan, make_plan, pick_dc
 from .state import ReplicatedState
 
 HELLO_DEADLINE_NS = 3 * SECOND
-PART_BYTES = 48 * 1024  # an engine carries at least 60 KiB at once
 BUFFER_ENTRIES_MAX = 20_000  # while waiting for a snapshot
 JOURNAL_BYTES_MAX = 4 * 1024 * 1024
 WAITING_MAX = 20_000  # entries kept until this node may send
-MESSAGE_PARTS_MAX = 1_400  # 64 MiB
 DIGEST_EVERY = 64  # configuration entries between comparisons of replicas
 HELLO_TIMER = "replication-hello"
 
@@ -124,10 +123,7 @@ class Replication:
         self._saving: dict[int, int] = {}  # key of a save -> index it covers
         self._sync_key: int | None = None
         self._next_key = 1
-        self._next_token = 1
-        self._next_part = 1
-        self._sent: dict[int, Message] = {}  # token -> message
-        self._parts: dict[int, tuple[int, int, list[bytes]]] = {}  # sender -> message, expected, data
+        self._courier = Courier()
         self._waiting: list[entries.Entry] = []
         self._ack_sent = (0, 0)
         self._ack_in_flight = False
@@ -269,8 +265,7 @@ class Replication:
         self.changes += 1
         if any(slot.config for slot in self._slots.values()):
             self.dirty = True
-        lost = [message for message in self._sent.values() if isinstance(message, entries.ENTRY_TYPES)]
-        self._sent_in_old_view = set(self._sent)
+        lost = self._courier.abandon()
         if self.dc is not None:
             self._last_dc = self.dc
         self.dc = None
@@ -287,16 +282,12 @@ class Replication:
         self._durable = {}
         self._saving = {}
         self._sync_key = None
-        self._parts = {}
         self._ack_sent = (0, 0)
         self._ack_in_flight = False
         self._ack_needed = False
         self._check = (0, "")
-        self._sent = {}
         for entry in lost:
             self._out.append(ev.EntryLost(entry=entry, cause="view changed"))
-
-    _sent_in_old_view: set[int] = set()
 
     def _engine_gone(self, event: group.EngineGone) -> None:
         self._abandon_view()
@@ -317,33 +308,10 @@ class Replication:
 
     def _send(self, message: Message) -> None:
         assert self.view is not None
-        payload = entries.encode(self.view.id, message)
-        token = self._next_token
-        self._next_token += 1
-        self._sent[token] = message
-        bulk = isinstance(message, Snapshot)
-        if len(payload) <= PART_BYTES:
-            self._out.append(fx.ToEngine(request=group.Submit(token=token, payload=payload, bulk=bulk)))
-            return
-        number = self._next_part
-        self._next_part += 1
-        count = -(-len(payload) // PART_BYTES)
-        for i in range(count):
-            part = Part(message=number, number=i, count=count, data=payload[i * PART_BYTES : (i + 1) * PART_BYTES])
-            if i < count - 1:
-                self._sent[self._next_token] = part
-                part_token, self._next_token = self._next_token, self._next_token + 1
-            else:
-                part_token = token
-            # parts of one message keep their order whatever their size: all bulk or none
-            self._out.append(
-                fx.ToEngine(
-                    request=group.Submit(token=part_token, payload=entries.encode(self.view.id, part), bulk=bulk)
-                )
-            )
+        self._out.extend(self._courier.send(self.view.id, message))
 
     def _lost(self, event: group.SubmissionLost) -> None:
-        message = self._sent.pop(event.token, None)
+        message = self._courier.lost(event.token)
         if message is None:
             return
         if isinstance(message, entries.ENTRY_TYPES):
@@ -358,52 +326,14 @@ class Replication:
     # ---- delivery ---------------------------------------------------------------------------------------------------
 
     def _delivered(self, event: group.Delivered, now: int) -> None:
-        if event.token is not None:
-            own = self._sent.pop(event.token, None)
-        else:
-            own = None
-        try:
-            envelope = entries.decode(event.payload)
-        except msgspec.MsgspecError as error:
-            self._out.append(
-                fx.Report(
-                    severity="error", code="bad-message", fields={"sender": str(event.sender), "error": str(error)}
-                )
-            )
-            return
-        view = self.view
-        if view is None or envelope.view != view.id:
-            if own is not None and isinstance(own, entries.ENTRY_TYPES):
-                self._out.append(ev.EntryLost(entry=own, cause="delivered in another view"))
-            return
-        message = envelope.message
-        if isinstance(message, Part):
-            whole = self._assemble(event.sender, message)
-            if whole is None:
-                return
-            message = whole
-        self._message(event.sender, message, mine=event.token is not None, now=now)
-
-    def _assemble(self, sender: int, part: Part) -> Message | None:
-        if not 0 < part.count <= MESSAGE_PARTS_MAX:
-            return None
-        if part.number == 0:
-            self._parts[sender] = (part.message, part.count, [])
-        current = self._parts.get(sender)
-        if current is None or current[0] != part.message or len(current[2]) != part.number:
-            return None
-        current[2].append(part.data)
-        if len(current[2]) < current[1]:
-            return None
-        del self._parts[sender]
-        try:
-            envelope = entries.decode(b"".join(current[2]))
-        except msgspec.MsgspecError as error:
-            self._out.append(
-                fx.Report(severity="error", code="bad-message", fields={"sender": str(sender), "error": str(error)})
-            )
-            return None
-        return None if isinstance(envelope.message, Part) else envelope.message
+        received = self._courier.receive(event, None if self.view is None else self.view.id)
+        if received.fault:
+            fields = {"sender": str(event.sender), "error": received.fault}
+            self._out.append(fx.Report(severity="error", code="bad-message", fields=fields))
+        if isinstance(received.void, entries.ENTRY_TYPES):
+            self._out.append(ev.EntryLost(entry=received.void, cause="delivered in another view"))
+        if received.message is not None:
+            self._message(event.sender, received.message, mine=event.token is not None, now=now)
 
     def _message(self, sender: int, message: Message, *, mine: bool, now: int) -> None:
         match message:
