@@ -5,6 +5,8 @@ from __future__ import annotations
 from quorate.model.time import parse_interval_ms
 
 from ..backends import Backend, open_backend
+from ..commands import attributes
+from ..commands.attributes import Selection
 from ..failure import CommandFailed, Exit
 from ..invocation import Invocation
 from ..options import APPLICATION_OPTIONS, OUTPUT_OPTIONS, Parsed, Table, begin, opt
@@ -85,6 +87,9 @@ def _run(call: Invocation, parsed: Parsed, output: Output) -> int:
             return _query(parsed, output, str(name), "" if "all" in parsed else node, backend)
         if kind == "refresh" or kind == "update-delay":
             backend.status(cib=False)  # the log is the only store; a cluster must be there all the same
+            return 0
+        if not name and kind != "delete":
+            attributes.set_value(backend, Selection(section="status", node=node, pattern=pattern), value)
             return 0
         backend.set_attribute(
             str(name or pattern),

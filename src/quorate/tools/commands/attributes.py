@@ -75,18 +75,7 @@ def _find_transient(backend: Backend, selection: Selection) -> list[Found]:
 
 
 def set_value(backend: Backend, selection: Selection, value: str) -> None:
-    """Set one attribute. CommandFailed(109) with the candidates when several match."""
-    if selection.section == "status" and backend.live:
-        _require_name(selection)
-        backend.set_attribute(
-            str(selection.name or selection.pattern),
-            value,
-            node=selection.node,
-            set_type="utilization" if selection.utilization else "instance_attributes",
-            set_id=selection.set_id,
-            pattern=selection.pattern is not None,
-        )
-        return
+    """Set one attribute, or all that a pattern finds. CommandFailed(109) with the candidates when several match."""
     if selection.pattern is not None:
         for found in list(_pairs(backend, selection)):
             set_value(
@@ -103,6 +92,15 @@ def set_value(backend: Backend, selection: Selection, value: str) -> None:
             )
         return
     _require_name(selection)
+    if selection.section == "status" and backend.live:
+        backend.set_attribute(
+            str(selection.name),
+            value,
+            node=selection.node,
+            set_type="utilization" if selection.utilization else "instance_attributes",
+            set_id=selection.set_id,
+        )
+        return
     existing = _only(list(_pairs(backend, selection)))
     if existing is None and selection.pair_id is not None and selection.name is None:
         raise CommandFailed(Exit.NOSUCH, f"There is no attribute with the id {selection.pair_id}")
