@@ -13,6 +13,7 @@ need resource-agents /usr/lib/ocf/resource.d/heartbeat/IPaddr2
 need nginx-light nginx
 need iproute2 ip
 need iputils-arping arping
+need iputils-ping ping
 need procps ps
 need psmisc fuser
 need nftables nft
