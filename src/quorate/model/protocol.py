@@ -20,13 +20,13 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     client: str = ""  # program name
 
 
-class CibQuery(_Request, tag="cib-query"):
+class CibQuery(_Request, frozen=True, kw_only=True, tag="cib-query"):
     section: str | None = None
     xpath: str | None = None
     no_children: bool = False
 
 
-class CibChange(_Request, tag="cib-change"):
+class CibChange(_Request, frozen=True, kw_only=True, tag="cib-change"):
     """A configuration (or status) operation as in `model.cib.Operation`. `request`: client-made id, so that a client
     whose
     answer was lost can ask with `Fate`. `forced`: write without quorum, as a named fork."""
@@ -40,7 +40,7 @@ class CibChange(_Request, tag="cib-change"):
     forced: bool = False
 
 
-class AttributeSet(_Request, tag="attribute-set"):
+class AttributeSet(_Request, frozen=True, kw_only=True, tag="attribute-set"):
     """Transient attribute. `value` None deletes. "++", "+=N", "value++" are understood. `node` None: this node."""
 
     request: str
@@ -55,20 +55,20 @@ class AttributeSet(_Request, tag="attribute-set"):
     wait: bool = True  # until it is applied here
 
 
-class AttributeQuery(_Request, tag="attribute-query"):
+class AttributeQuery(_Request, frozen=True, kw_only=True, tag="attribute-query"):
     """Reply: `AttributeReply`. `node` None: this node; "" all nodes."""
 
     name: str
     node: str | None = None
 
 
-class StatusQuery(_Request, tag="status"):
+class StatusQuery(_Request, frozen=True, kw_only=True, tag="status"):
     """Everything a monitor shows, in one consistent reply: `StatusReply`."""
 
     cib: bool = True
 
 
-class FenceAsked(_Request, tag="fence"):
+class FenceAsked(_Request, frozen=True, kw_only=True, tag="fence"):
     """stonith_admin --fence/--reboot/--unfence. Reply when done or failed, within `timeout_ms`."""
 
     request: str
@@ -79,25 +79,25 @@ class FenceAsked(_Request, tag="fence"):
     delay_ms: int = 0
 
 
-class FenceConfirmed(_Request, tag="confirm"):
+class FenceConfirmed(_Request, frozen=True, kw_only=True, tag="confirm"):
     """stonith_admin --confirm: the operator's word that the node is off."""
 
     request: str
     target: str
 
 
-class FenceDevices(_Request, tag="fence-devices"):
+class FenceDevices(_Request, frozen=True, kw_only=True, tag="fence-devices"):
     """Registered devices; those that can fence `target` if given. Reply: `Reply.data` = list of names."""
 
     target: str | None = None
 
 
-class FenceHistory(_Request, tag="fence-history"):
+class FenceHistory(_Request, frozen=True, kw_only=True, tag="fence-history"):
     target: str | None = None
     clear: bool = False
 
 
-class ClearHistory(_Request, tag="clear-history"):
+class ClearHistory(_Request, frozen=True, kw_only=True, tag="clear-history"):
     """crm_resource --cleanup (failures_only) and --refresh."""
 
     request: str
@@ -108,7 +108,7 @@ class ClearHistory(_Request, tag="clear-history"):
     failures_only: bool = True
 
 
-class ResourceFail(_Request, tag="fail"):
+class ResourceFail(_Request, frozen=True, kw_only=True, tag="fail"):
     """crm_resource --fail: report a failure of the resource on the node as if its monitor had."""
 
     request: str
@@ -116,38 +116,38 @@ class ResourceFail(_Request, tag="fail"):
     node: str
 
 
-class NodeRemove(_Request, tag="node-remove"):
+class NodeRemove(_Request, frozen=True, kw_only=True, tag="node-remove"):
     request: str
     node: str
     forced: bool = False
 
 
-class Shutdown(_Request, tag="shutdown"):
+class Shutdown(_Request, frozen=True, kw_only=True, tag="shutdown"):
     """Empty this node (`node` None) or another and leave cleanly."""
 
     request: str
     node: str | None = None
 
 
-class Fate(_Request, tag="fate"):
+class Fate(_Request, frozen=True, kw_only=True, tag="fate"):
     """What became of a request. Reply rc 0 with data {"known": bool, "rc": int, "message": str}."""
 
     request: str
 
 
-class WaitIdle(_Request, tag="wait-idle"):
+class WaitIdle(_Request, frozen=True, kw_only=True, tag="wait-idle"):
     """Reply once the DC has nothing left to do (crm_resource --wait), or rc 124 after `timeout_ms`."""
 
     timeout_ms: int
 
 
-class Metadata(_Request, tag="metadata"):
+class Metadata(_Request, frozen=True, kw_only=True, tag="metadata"):
     """An agent's metadata XML (data: bytes), from the executor's cache. agent: "ocf:heartbeat:IPaddr2"."""
 
     agent: str
 
 
-class Agents(_Request, tag="agents"):
+class Agents(_Request, frozen=True, kw_only=True, tag="agents"):
     """Lists for crm_resource --list-agents, --list-ocf-providers, --list-standards: data = list of names."""
 
     standard: str | None = None
@@ -155,14 +155,29 @@ class Agents(_Request, tag="agents"):
     what: str = "agents"  # agents | providers | standards
 
 
-class Subscribe(_Request, tag="subscribe"):
+class Subscribe(_Request, frozen=True, kw_only=True, tag="subscribe"):
     """From now on `Changed` values are sent on this connection (at most one per 50 ms, coalesced)."""
 
 
 Request = Union[
-    CibQuery, CibChange, AttributeSet, AttributeQuery, StatusQuery, FenceAsked, FenceConfirmed, FenceDevices,
+    CibQuery,
+    CibChange,
+    AttributeSet,
+    AttributeQuery,
+    StatusQuery,
+    FenceAsked,
+    FenceConfirmed,
+    FenceDevices,
     FenceHistory,
-    ClearHistory, ResourceFail, NodeRemove, Shutdown, Fate, WaitIdle, Metadata, Agents, Subscribe,
+    ClearHistory,
+    ResourceFail,
+    NodeRemove,
+    Shutdown,
+    Fate,
+    WaitIdle,
+    Metadata,
+    Agents,
+    Subscribe,
 ]
 
 

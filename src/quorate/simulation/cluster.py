@@ -267,7 +267,8 @@ class SimulatedCluster:
         """Set one more cluster option through this node."""
         self._serial += 1
         option = f"client-{self._serial}"
-        xml = f'<crm_config><cluster_property_set id="cib-bootstrap-options"><nvpair id="{option}" name="{option}" value="1"/></cluster_property_set></crm_config>'
+        pair = f'<nvpair id="{option}" name="{option}" value="1"/>'
+        xml = f'<crm_config><cluster_property_set id="cib-bootstrap-options">{pair}</cluster_property_set></crm_config>'
         self._asked[self._serial] = option
         self.nodes[node].ask(
             1,

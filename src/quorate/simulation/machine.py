@@ -13,12 +13,12 @@ from typing import Protocol
 
 from quorate.core import effects as fx
 from quorate.core import events as ev
+from quorate.core import scheduler
 from quorate.core.messaging import effects as engine_fx
 from quorate.core.messaging import events as engine_ev
 from quorate.core.messaging.configuration import EngineConfiguration
 from quorate.core.messaging.engine import HeartbeatEngine
 from quorate.core.node import Manager, ManagerConfiguration
-from quorate.core import scheduler
 from quorate.model import group, protocol, wire
 from quorate.model.entries import Position
 from quorate.model.ids import MILLISECOND, SECOND, NodeId

@@ -61,7 +61,10 @@ def change(serial: int, xml: bytes, section: str = "crm_config", **more: Any) ->
     )
 
 
-OPTION = b'<crm_config><cluster_property_set id="cib-bootstrap-options"><nvpair id="x" name="x" value="1"/></cluster_property_set></crm_config>'
+OPTION = (
+    b'<crm_config><cluster_property_set id="cib-bootstrap-options"><nvpair id="x" name="x" value="1"/>'
+    b"</cluster_property_set></crm_config>"
+)
 
 
 def test_a_change_is_answered_with_its_version_and_remembered():
