@@ -76,6 +76,7 @@ def test_calls_do_not_mix(server: Server) -> None:
     def one(number: int) -> None:
         results[number] = run(server, str(number)).stdout
 
+    run(server)  # makes the link
     threads = [threading.Thread(target=one, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()

@@ -197,7 +197,7 @@ def show_property(output: Output, ws: WorkingSet, name: str, key: str) -> int:
 
 
 def show_locations(output: Output, ws: WorkingSet, name: str) -> int:
-    rsc = resources.require(ws, name)
+    rsc = resources.require(ws, name, anonymous=True)
     places = resources.locations(rsc, name)
     if output.xml:
         holder = output.element("nodes", resource=name)

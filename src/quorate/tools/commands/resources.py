@@ -63,20 +63,20 @@ def not_found(name: str) -> CommandFailed:
     return CommandFailed(Exit.NOSUCH, f"Resource '{name}' not found")
 
 
-def require(ws: WorkingSet, name: str) -> Resource:
-    """By id, or by the name that instances of an anonymous clone share. CommandFailed(105)."""
-    found = find(ws, name)
+def require(ws: WorkingSet, name: str, *, anonymous: bool = False) -> Resource:
+    """By id, or by the name that instances of a clone share (with `anonymous`: of an anonymous one). CommandFailed(105)."""
+    found = find(ws, name, anonymous=anonymous)
     if found is None:
         raise not_found(name)
     return found
 
 
-def find(ws: WorkingSet, name: str) -> Resource | None:
+def find(ws: WorkingSet, name: str, *, anonymous: bool = False) -> Resource | None:
     exact = ws.resource_by_id.get(name)
     if exact is not None:
         return exact
     for rsc in ws.all_resources:
-        if not rsc.unique and name in (rsc.history_id, rsc.xml.get("id")):
+        if not (anonymous and rsc.unique) and name in (rsc.history_id, rsc.xml.get("id")):
             return rsc
     return None
 
@@ -91,7 +91,7 @@ def locations(rsc: Resource, asked: str) -> list[Location]:
         if collective.kind is Kind.BUNDLE:
             found = [_at(node, part) for part in bundle_parts(collective) for node in part.running_on]
         return found[::-1]  # the last instance first, as crm_resource has it
-    return [_at(node, rsc) for node in nodes_of(rsc)]
+    return [_at(node, rsc) for node in reversed(nodes_of(rsc))]
 
 
 def _at(node: Node, rsc: Resource) -> Location:

@@ -35,6 +35,10 @@ class Lines:
         self.item(title)
         self._level += 1
 
+    def deeper(self) -> None:
+        """A nested list without a head."""
+        self._level += 1
+
     def end(self) -> None:
         self._level -= 1
 

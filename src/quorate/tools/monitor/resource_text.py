@@ -100,7 +100,8 @@ class ResourceText:
         if only is not None and not self._passes(rsc, only):
             return
         if rsc.kind is Kind.PRIMITIVE:
-            self._primitive(rsc)
+            if rsc.meta.get("internal") != "true" or self.shown.detail:  # implied by what is configured
+                self._primitive(rsc)
         elif rsc.kind is Kind.GROUP:
             self._group(rsc, only)
         elif rsc.kind is Kind.CLONE:
@@ -226,11 +227,12 @@ class ResourceText:
     def _replica_detail(self, replica: BundleReplica, count: int, only: Names) -> None:
         if count > 1:
             self.lines.begin(f"Replica[{replica.offset}]")
+        else:
+            self.lines.deeper()
         for part in (replica.ip, replica.child, replica.container, replica.remote):
             if part is not None:
                 self.write(part, only)
-        if count > 1:
-            self.lines.end()
+        self.lines.end()
 
     def _replica(self, replica: BundleReplica) -> None:
         rsc = replica.child or replica.container
@@ -251,9 +253,9 @@ class ResourceText:
             if rsc.removed and not is_active(rsc, wholly=True):
                 total[rsc.agent] -= 1
                 continue
-            node = current_node(rsc)
-            if node is not None and is_active(rsc, wholly=True):
-                active.setdefault(rsc.agent, Counter())[node.name] += 1
+            for node in rsc.running_on:
+                if node.online or not rsc.managed:
+                    active.setdefault(rsc.agent, Counter())[node.name] += 1
         for agent in sorted(total):
             nodes = active.get(agent, Counter())
             for name in sorted(nodes, key=name_key):

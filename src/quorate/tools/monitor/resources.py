@@ -34,6 +34,11 @@ def is_active(rsc: Resource, *, wholly: bool) -> bool:
     return all(children) if wholly else True
 
 
+def is_bundle_connection(rsc: Resource) -> bool:
+    """The connection that a bundle implies: not listed with its node."""
+    return rsc.is_remote_connection and rsc.parent is not None and rsc.parent.kind is Kind.BUNDLE
+
+
 def bundle_parts(rsc: Resource) -> Iterator[Resource]:
     assert rsc.bundle is not None
     for replica in rsc.bundle.replicas:

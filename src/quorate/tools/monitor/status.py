@@ -22,7 +22,7 @@ from ..failure import CommandFailed, Exit
 from .options import Shown
 from .resources import display_id, masked_code
 
-PLAIN_ERROR = 4  # op-status "error": the exit code says all; shown as completed
+PLAIN_ERRORS = (4, 5, 6)  # op-status "error" by degrees: the exit code says all; shown as completed
 HIDDEN_ATTRIBUTES = ("fail-count-", "last-failure-", "shutdown", "terminate", "standby", "#")
 
 
@@ -340,7 +340,7 @@ def failures(status: ClusterStatus) -> list[Failure]:
                 interval_ms=operation.interval_ms,
                 node=node.name,
                 rc=operation.rc,
-                status=0 if operation.status == PLAIN_ERROR else operation.status,
+                status=0 if operation.status in PLAIN_ERRORS else operation.status,
                 call=xml.get("call-id", "0"),
                 reason=operation.exit_reason or "",
                 last_change=operation.last_change,

@@ -7,7 +7,7 @@ from quorate.model import protocol
 
 from .lines import Lines
 from .resource_text import ResourceText
-from .resources import display_id, primitive_line
+from .resources import display_id, is_bundle_connection, primitive_line
 from .status import (
     ClusterStatus,
     Failure,
@@ -220,7 +220,7 @@ def _node(status: ClusterStatus, lines: Lines, node: Node, health: str) -> None:
     if shown.brief:
         _resources(status, lines).brief(running, by_node=True)
     else:
-        for rsc in running:
+        for rsc in (r for r in running if not is_bundle_connection(r)):
             lines.item(primitive_line(status.ws, rsc, display_id(rsc), None, with_node=False))
     lines.end()
     lines.end()
