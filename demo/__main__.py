@@ -138,8 +138,9 @@ def main() -> int:
             lab.close()
     if chosen.keep:
         python = os.path.relpath(sys.executable) if sys.executable.startswith(os.getcwd()) else sys.executable
-        say("The cluster is left up. Look around with:")
-        say(f"  {python} -m laboratory enter n2            (then crm_mon -1, ip addr, ps ax, less /var/log/boot-0.log)")
+        survivor = next(node for node in NODES if lab.is_on(node))
+        say("The cluster is left up; the killed node is off. Look around with:")
+        say(f"  {python} -m laboratory enter {survivor}            (then crm_mon -1, ip addr, ps ax, less /var/log/boot-0.log)")
         say(f"  {python} -m laboratory list | on NODE | off NODE | cut NODE | heal NODE")
         say(f"  {python} -m laboratory down                (ends it)")
     say(line)
