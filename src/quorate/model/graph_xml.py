@@ -72,7 +72,10 @@ def _action(parent: etree._Element, action: Action, whole: bool) -> None:
         primitive.set("type", action.resource_type or "")
     attributes = etree.SubElement(element, "attributes")
     for name in sorted(action.attributes):
-        attributes.set(name, action.attributes[name])
+        if name[:1].isdigit():  # not a name in XML
+            etree.SubElement(attributes, "param", {"name": name, "value": action.attributes[name]})
+        else:
+            attributes.set(name, action.attributes[name])
     if action.downed:
         downed = etree.SubElement(element, "downed")
         for node in action.downed:
@@ -122,6 +125,13 @@ def _read(element: etree._Element) -> Action:
         resource_class=primitive.get("class") if primitive is not None else None,
         resource_provider=primitive.get("provider") if primitive is not None else None,
         resource_type=primitive.get("type") if primitive is not None else None,
-        attributes={str(k): str(v) for k, v in attributes.attrib.items()} if attributes is not None else {},
+        attributes=_read_attributes(attributes) if attributes is not None else {},
         downed=tuple(str(node.get("id")) for node in element.iterfind("downed/node")),
     )
+
+
+def _read_attributes(element: etree._Element) -> dict[str, str]:
+    found = {str(name): str(value) for name, value in element.attrib.items()}
+    for child in element.iterfind("param"):
+        found[child.get("name", "")] = child.get("value", "")
+    return found

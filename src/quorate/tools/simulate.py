@@ -293,12 +293,12 @@ def _status(session: _Session, ws: WorkingSet, title: str) -> None:
         instances += counted[0]
         disabled += counted[1]
         blocked += counted[2]
-    if ws.maintenance_mode:
+    if ws.maintenance_mode and title.startswith("Current"):
         session.say()
         session.say("              *** Resource management is DISABLED ***")
         session.say("  The cluster will not attempt to start, stop or recover services")
         session.say()
-    if disabled or blocked:
+    if (disabled or blocked) and title.startswith("Current"):
         session.say(f"{disabled} of {instances} resource instances DISABLED and {blocked} BLOCKED from further action due "
                     "to failure")
         session.say()

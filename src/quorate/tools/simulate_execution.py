@@ -94,7 +94,7 @@ class Execution:
         assert action.resource is not None and action.node is not None
         task = action.operation
         interval = action.attributes.get("CRM_meta_interval", "0")
-        shown = history_name(action)
+        shown = action.resource if action.resource in self.known else history_name(action)
         suffix = f"={interval}" if interval != "0" else ""
         self.say(f"Resource action: {shown:<15} {task}{suffix} on {action.node}")
         if task in ("notify", "cancel", "meta-data"):

@@ -126,9 +126,6 @@ def _add_replicas(ws: WorkingSet, bundle: Resource, info: BundleInfo, address: s
             replica.remote.container = replica.container
             if replica.remote not in replica.container.fillers:
                 replica.container.fillers.append(replica.remote)
-        if replica.child is not None:
-            replica.child.container = replica.container
-            replica.container.fillers.append(replica.child)
 
 
 def _monitored(parent: etree._Element, name: str) -> None:
@@ -161,7 +158,7 @@ def _container(
     name = f"{bundle.id}-{info.agent}-{offset}"
     primitive = etree.Element("primitive", {"id": name, "class": "ocf", "provider": "heartbeat", "type": info.agent})
     mounts: list[str] = []
-    options = " --restart=no"
+    options = " --restart=no" if info.agent == "docker" else ""
     if address is not None:
         options += f" -h {bundle.id}-{offset}"
     options += " -e PCMK_stderr=1"
@@ -213,10 +210,11 @@ def _connection(ws: WorkingSet, bundle: Resource, info: BundleInfo, replica: Bun
     if name in ws.resource_by_id:
         name = f"{bundle.id}-remote-{replica.offset}"
     xml = remote_connection_xml(
-        name, replica.container.id, None, None, "60s", replica.ip_address or UNAME, info.control_port or REMOTE_PORT)
+        name, replica.container.id, None, None, None, replica.ip_address or UNAME, info.control_port or REMOTE_PORT)
     node = ws.node_by_name.get(name)
     if node is None:
         node = add_node(ws, name, name, NodeKind.REMOTE)
+    node.exclusive = True
     for rsc in ws.all_resources:
         if node.index in rsc.allowed:
             rsc.allowed[node.index] = -1_000_000
@@ -227,8 +225,7 @@ def _connection(ws: WorkingSet, bundle: Resource, info: BundleInfo, replica: Bun
     child.allowed = {node.index: BUNDLE_NODE_SCORE}
     child.discovery = {node.index: Discovery.EXCLUSIVE}
     if child.parent is not None:
-        child.parent.allowed.setdefault(node.index, BUNDLE_NODE_SCORE)
-        child.parent.allowed[node.index] = BUNDLE_NODE_SCORE
+        child.parent.allowed[node.index] = -1_000_000
     remote = unpack_resource(ws, xml, bundle)
     if remote is None:
         return

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .actions import IF_REQUIRED_ON_SAME_NODE
 from .attributes import resolve
 from .configuration import parse_role
 from .locations import expand_reference, find_resource
 from .options import parse_boolean
-from .actions import IF_REQUIRED_ON_SAME_NODE
 from .ordering_constraints import order_tasks, set_resources
 from .reasons import Cause, Reason
 from .scores import INFINITY, add_scores, parse_score

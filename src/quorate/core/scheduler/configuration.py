@@ -212,7 +212,7 @@ def _expand_guests(ws: WorkingSet, element: etree._Element, parent: Resource | N
 
 
 def remote_connection_xml(
-    name: str, container: str, allow_migrate: str | None, is_managed: str | None, start_timeout: str,
+    name: str, container: str, allow_migrate: str | None, is_managed: str | None, start_timeout: str | None,
     server: str | None, port: str | None,
 ) -> etree._Element:
     from lxml import etree
@@ -232,8 +232,9 @@ def remote_connection_xml(
     operations = etree.SubElement(primitive, "operations")
     etree.SubElement(operations, "op", {"id": f"{name}-monitor-interval-30s", "name": "monitor", "interval": "30s",
                                         "timeout": "30s"})
-    etree.SubElement(operations, "op", {"id": f"{name}-start-interval-0s", "name": "start", "interval": "0",
-                                        "timeout": start_timeout})
+    if start_timeout is not None:
+        etree.SubElement(operations, "op", {"id": f"{name}-start-interval-0s", "name": "start", "interval": "0",
+                                            "timeout": start_timeout})
     if server or port:
         attributes = etree.SubElement(primitive, "instance_attributes", {"id": f"{name}-instance_attributes"})
         if server:
@@ -261,10 +262,14 @@ def _unpack_resources(ws: WorkingSet, resources: etree._Element) -> None:
     for name in templates:
         ws.templates.setdefault(name, [])
     ws.extra["templates"] = templates
+    implied: list[etree._Element] = []
+    ws.extra["implied"] = implied
     for element in resources:
         if element.tag not in KIND_OF_TAG:
             continue
         unpack_resource(ws, element, None)
+    for connection in implied:
+        _add_implied(ws, connection, None)
     for rsc in ws.all_resources:
         link_container(ws, rsc)
     ws.resources.sort(key=lambda rsc: -rsc.priority)
@@ -359,9 +364,10 @@ def unpack_resource(
     ws.resource_by_id[identifier] = rsc
     if parent is not None:
         parent.children.append(rsc)
-    for node in ws.nodes:
-        if ws.symmetric:
-            rsc.allowed[node.index] = node.base_score
+    if ws.symmetric:
+        for node in ws.nodes:
+            if not node.exclusive:
+                rsc.allowed[node.index] = node.base_score
     if parent is None:
         ws.resources.append(rsc)
     if kind is Kind.GROUP:
@@ -376,18 +382,23 @@ def unpack_resource(
         if not bundle_configuration.unpack_bundle(ws, rsc, expanded):
             _forget(ws, rsc)
             return None
-    if kind is Kind.PRIMITIVE and (parent is None or parent.kind is Kind.GROUP) and number is None:
+    if kind is Kind.PRIMITIVE and parent is None and not removed:
         connection = _expand_guests(ws, expanded, parent)
         if connection is not None:
-            node = ws.node_by_name.get(str(connection.get("id")))
-            implied = unpack_resource(ws, connection, parent if parent is not None else None)
-            if implied is not None:
-                implied.remote_node = node
-                if node is not None:
-                    node.remote_resource = implied
-                if parent is not None and parent.kind is Kind.GROUP:
-                    implied.inside_group_container = True
+            ws.extra.setdefault("implied", []).append(connection)
     return rsc
+
+
+def _add_implied(ws: WorkingSet, connection: etree._Element, parent: Resource | None) -> None:
+    """The connection to a guest, which its host's remote-node implies."""
+    implied = unpack_resource(ws, connection, parent)
+    if implied is None:
+        return
+    node = ws.node_by_name.get(implied.id)
+    implied.remote_node = node
+    if node is not None:
+        node.remote_resource = implied
+    implied.inside_group_container = parent is not None
 
 
 def _forget(ws: WorkingSet, rsc: Resource) -> None:
@@ -456,7 +467,7 @@ def _decode(ws: WorkingSet, rsc: Resource) -> None:
         rsc.kind is Kind.PRIMITIVE and rsc.agent_class == "ocf" and rsc.agent_provider == "pacemaker"
         and rsc.agent_type == "remote"
     )
-    if rsc.is_remote_connection:
+    if rsc.is_remote_connection and "container" not in meta:
         rsc.migratable = parse_boolean(meta.get("allow-migrate"), True)
     else:
         rsc.migratable = parse_boolean(meta.get("allow-migrate"))
@@ -573,6 +584,11 @@ def _unpack_group(ws: WorkingSet, rsc: Resource, element: etree._Element, number
     for child in element:
         if child.tag == "primitive":
             unpack_resource(ws, child, rsc, number, removed)
+    if number is None and not removed:
+        for child in list(rsc.children):
+            connection = _expand_guests(ws, child.xml, rsc)
+            if connection is not None:
+                _add_implied(ws, connection, rsc)
 
 
 def _unpack_clone(ws: WorkingSet, rsc: Resource, element: etree._Element) -> bool:

@@ -6,7 +6,7 @@ import enum
 import re
 from typing import NamedTuple
 
-from .scores import INFINITY, add_scores, parse_score
+from .scores import add_scores, parse_score
 from .working_set import Node, OnFail, Operation, Resource, WorkingSet
 
 

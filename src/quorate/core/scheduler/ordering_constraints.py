@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .actions import (
     ASYMMETRIC,
     FIRST_IMPLIES_THEN,
+    MIN_RUNNABLE,
     MIN_RUNNABLE_FIRST,
     ORDERED,
     PSEUDO,
@@ -15,7 +16,6 @@ from .actions import (
     SERIALIZE,
     THEN_IMPLIES_FIRST,
     UNRUNNABLE_FIRST_BLOCKS,
-    MIN_RUNNABLE,
     Action,
     new_action,
     op_key,

@@ -109,7 +109,7 @@ def _wanted(ws: WorkingSet, rsc: Resource, node: Node) -> bool:
     if rsc.exclusive_discovery or rsc.top.exclusive_discovery:
         if node.index not in rsc.allowed or discovery is not Discovery.EXCLUSIVE:
             return False
-    if discovery is Discovery.NEVER:
+    if discovery is Discovery.NEVER or node.exclusive and node.index not in rsc.allowed:
         return False
     if node.is_guest:
         return _guest_allows(ws, rsc, node)

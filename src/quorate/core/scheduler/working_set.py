@@ -126,6 +126,7 @@ class Node:
 
     online: bool = False
     unclean: bool = False  # must be fenced before anything it may hold moves
+    exclusive: bool = False  # a bundle's: for what runs inside only
     unseen: bool = True  # the status section has nothing of it
     pending: bool = False  # is joining
     shutdown: bool = False  # asked to leave
