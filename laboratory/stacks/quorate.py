@@ -16,8 +16,8 @@ BIN = f"{ROOT}/.venv/bin"
 
 class QuorateStack(Stack):
     name = "quorate"
-    manager = ("quorated",)
-    engine = ("quorate.host.engine",)
+    manager: tuple[str, ...] = ("quorated",)
+    engine: tuple[str, ...] = ("quorate.host.engine",)
 
     def missing(self) -> str | None:
         if not os.path.exists(f"{BIN}/quorate"):

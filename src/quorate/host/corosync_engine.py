@@ -367,6 +367,7 @@ class CorosyncEngine:
                 self._join(clock.now())
             case interface.LeaveGroup():
                 self._wants_group = False
+                self._settle()  # closing waits for Corosync; the manager hears first what became of its submissions
                 self._close_group(leave=True)
             case interface.Report(code=code, fields=fields):
                 told = self._manager is not None and code in _TOLD_BY_MANAGER
