@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from laboratory import Laboratory, LaboratoryError
+from laboratory import Laboratory, LaboratoryError, needs
 from laboratory.kernel import boottime_ns
 from laboratory.stacks import FLOATING, QuorateCorosyncStack, QuorateStack, StackError, web_server_files
 from laboratory.stacks.configuration import WEB_RESOURCES, web
@@ -121,7 +121,7 @@ def main() -> int:
     stack = STACKS[chosen.engine]()
     lab: Laboratory | None = None
     try:
-        if problem := stack.missing():
+        if problem := needs() or stack.missing():
             raise DemoError(problem)
         for old in Laboratory.all_existing():
             Laboratory.existing(old).close()  # left by an earlier run with KEEP=1
