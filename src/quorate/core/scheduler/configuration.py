@@ -368,6 +368,9 @@ def unpack_resource(
         for node in ws.nodes:
             if not node.exclusive:
                 rsc.allowed[node.index] = node.base_score
+    elif rsc.is_remote_connection and "container" in rsc.meta:
+        # a guest's connection goes wherever its host goes
+        rsc.allowed = {node.index: 0 for node in ws.nodes if not node.exclusive}
     if parent is None:
         ws.resources.append(rsc)
     if kind is Kind.GROUP:

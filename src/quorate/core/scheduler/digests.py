@@ -41,6 +41,12 @@ def operation_parameters(ws: WorkingSet, rsc: Resource, node: Node | None, task:
         name: value for name, value in parameters(ws, rsc, node).items()
         if name not in _DROPPED and not name.startswith("CRM_meta_")
     }
+    if rsc.is_remote_connection and found.get("addr") == "#uname" and rsc.container is not None:
+        from .assignment import current_node
+
+        host = rsc.container.assigned or current_node(rsc.container)
+        if host is not None:
+            found["addr"] = host.name
     for name, value in settings.extra.items():
         found.setdefault(name, value)
     if interval_ms:

@@ -294,14 +294,15 @@ def apply_stickiness(ws: WorkingSet, rsc: Resource) -> None:
     rsc.reasons.append(Reason(Cause.STICKINESS, None, node.index, rsc.stickiness))
 
 
-def apply_exclusive_discovery(ws: WorkingSet, rsc: Resource, inherited: bool = False) -> None:
-    exclusive = inherited or rsc.exclusive_discovery
-    if exclusive:
-        for index in rsc.allowed:
-            if rsc.discovery.get(index, Discovery.ALWAYS) is not Discovery.EXCLUSIVE:
-                rsc.allowed[index] = -INFINITY
+def apply_exclusive_discovery(ws: WorkingSet, rsc: Resource) -> None:
+    """With resource-discovery=exclusive only the nodes of such constraints are left."""
+    if not (rsc.exclusive_discovery or rsc.top.exclusive_discovery):
+        return
     for child in rsc.children:
-        apply_exclusive_discovery(ws, child, exclusive)
+        apply_exclusive_discovery(ws, child)
+    for index in rsc.allowed:
+        if rsc.discovery.get(index, Discovery.ALWAYS) is not Discovery.EXCLUSIVE:
+            rsc.allowed[index] = -INFINITY
 
 
 def apply_fail_limits(ws: WorkingSet) -> None:

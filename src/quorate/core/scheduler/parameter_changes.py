@@ -6,6 +6,7 @@ from . import ordering_constraints as oc
 from .actions import ORDERED, RESCHEDULE, THEN_CANCELS_FIRST, new_action, op_key
 from .cleanup import clear_fail_count, schedule_cleanup
 from .colocation import node_available
+from .configuration import parameters
 from .digests import Change, compare
 from .failcounts import Count, fail_count
 from .fencing import trigger_unfencing
@@ -60,8 +61,21 @@ def _check_resource(ws: WorkingSet, rsc: Resource, node: Node, element: object, 
         if op.interval_ms and (rsc.maintenance or node.maintenance):
             _cancel(ws, rsc, node, op, "maintenance mode")
         elif op.interval_ms or op.task in ("monitor", "start", "promote", "migrate_from"):
-            if _changed(ws, rsc, node, op, id(op) in expired) and fail_count(ws, node, rsc, Count.EFFECTIVE).count:
+            if needs_host_name(ws, rsc):
+                ws.deferred_checks.append((rsc, node, op))
+            elif _changed(ws, rsc, node, op, id(op) in expired) and fail_count(ws, node, rsc, Count.EFFECTIVE).count:
                 clear_fail_count(ws, rsc, node, "action definition changed")
+
+
+def needs_host_name(ws: WorkingSet, rsc: Resource) -> bool:
+    """Its address is that of the container's host, which is not decided yet."""
+    return rsc.is_remote_connection and rsc.container is not None and parameters(ws, rsc, None).get("addr") == "#uname"
+
+
+def deferred_checks(ws: WorkingSet) -> None:
+    for rsc, node, op in ws.deferred_checks:
+        if _changed(ws, rsc, node, op, False) and fail_count(ws, node, rsc, Count.EFFECTIVE).count:
+            clear_fail_count(ws, rsc, node, "action definition changed")
 
 
 def _agent_changed(ws: WorkingSet, rsc: Resource, node: Node, element: object, active: bool) -> bool:

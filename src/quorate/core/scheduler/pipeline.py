@@ -130,6 +130,9 @@ def _sort_resources(ws: WorkingSet) -> None:
 
 
 def schedule_actions(ws: WorkingSet) -> None:
+    from .parameter_changes import deferred_checks
+
+    deferred_checks(ws)
     if ws.enable_startup_probes:
         schedule_probes(ws)
     if ws.stop_removed_resources:

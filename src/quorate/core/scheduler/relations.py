@@ -466,15 +466,16 @@ class _Updater:
 
 
 def _note(action: Action, cause: Action, unrunnable: bool = False) -> None:
-    """Remember why an action is needed or cannot be."""
-    if cause.rsc is None or cause.rsc is action.rsc and cause.reason is not None:
-        if cause.rsc is not None and action.reason is None:
-            action.reason = cause.reason
+    """Remember why an action is needed or cannot be: the first cause stays, and a cause of one's own is passed on."""
+    if action.reason is not None or cause.rsc is None:
+        if action.reason is not None or cause.reason is None and not cause.key.startswith("one-or-more"):
+            return
+    if cause.rsc is action.rsc:
+        action.reason = cause.reason
         return
-    if action.reason is None or unrunnable:
-        prefix = "unrunnable " if unrunnable else "required "
-        if unrunnable or action.reason is None:
-            action.reason = f"{prefix}{cause.rsc.id} {cause.task}"
+    name = cause.rsc.id if cause.rsc is not None else None
+    prefix = "unrunnable" if unrunnable else "required"
+    action.reason = f"{prefix} {name} {cause.task}" if name is not None else f"{prefix} {cause.key}"
 
 
 def _restart(first: Action, then: Action, mask: int) -> None:
