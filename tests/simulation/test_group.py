@@ -246,3 +246,24 @@ def test_a_node_back_from_a_pause_accepts_no_view_without_those_whom_it_hears() 
     )
     (answer,) = [effect.packet for effect in effects if isinstance(effect, SendPacket)]
     assert isinstance(answer, wire.Refuse) and answer.unheard == (1,)
+
+
+@pytest.mark.parametrize("paused", [(2, 3), (1, 5), (1, 2, 3, 4)])
+def test_nodes_that_come_back_from_a_pause_together_do_not_wait_for_each_other_for_ever(
+    paused: tuple[int, ...],
+) -> None:
+    cluster = together(5)
+    cluster.run(1)
+    for node in paused:
+        cluster.pause(node)
+    cluster.run(3)
+    for node in paused:
+        cluster.resume(node)
+        cluster.run(0.3)
+    assert settle_ms(cluster) < 4000
+
+
+@pytest.mark.parametrize(("seed", "nodes"), [(1369, 5), (7108, 8), (7186, 8)])
+def test_seeds_that_once_failed(seed: int, nodes: int) -> None:
+    run = run_group(seed, nodes)
+    assert run.violation is None, run.violation

@@ -7,6 +7,7 @@ shunned for a while.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from quorate.core.membership.clique import Hearing, wanted_members
@@ -32,6 +33,7 @@ class Neighbourhood:
         self._own: dict[int, _Word] = {}
         self._told: dict[int, _Word] = {}
         self._shunned: dict[int, int] = {}
+        self._set_aside: set[int] = set()  # of the shunned; membership only
         self._wanted_for: object = None
         self._wanted: tuple[int, ...] = (me,)
         self.version = 0
@@ -77,15 +79,30 @@ class Neighbourhood:
 
     def shun(self, peer: int, until: int) -> None:
         self._shunned[peer] = until
+        self._set_aside.discard(peer)
         self.version += 1
 
-    def is_shunned(self, peer: int) -> bool:
-        return peer in self._shunned
+    def set_aside(self, peer: int, until: int) -> None:
+        """Shun a node that comes back from a pause and waits for others of its former view."""
+        self.shun(peer, until)
+        self._set_aside.add(peer)
+
+    def take_back(self, peers: Iterable[int]) -> bool:
+        """Those set aside who are asked for by one of their kind: two that wait for each other come back together.
+        Whether there were any."""
+        waiting = [peer for peer in peers if peer in self._set_aside]
+        for peer in waiting:
+            self._unshun(peer)
+        return bool(waiting)
+
+    def _unshun(self, peer: int) -> None:
+        del self._shunned[peer]
+        self._set_aside.discard(peer)
+        self.version += 1
 
     def forgive(self, now: int) -> None:
         for node in [node for node, until in self._shunned.items() if until <= now]:
-            del self._shunned[node]
-            self.version += 1
+            self._unshun(node)
         for node in [node for node, word in self._told.items() if word.at + self._token_ns <= now]:
             del self._told[node]
             self.version += 1

@@ -235,8 +235,9 @@ class ViewChanges:
         if self._candidacy is None or packet.round != self._candidacy.round:
             return
         proposed = {node for node, _ in self._candidacy.members}
-        if any(node not in proposed for node in packet.unheard):  # it comes back from a pause and waits for its own
-            self._neighbourhood.shun(peer, now + self._configuration.token_ns)
+        deserted = [node for node in packet.unheard if node not in proposed]
+        if deserted and not self._neighbourhood.take_back(deserted):
+            self._neighbourhood.set_aside(peer, now + self._configuration.token_ns)
         self._candidacy = None
         self._hurry = True
         wait = self._configuration.hold_ns if packet.unheard else self._configuration.retry_ns
