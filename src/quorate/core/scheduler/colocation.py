@@ -544,9 +544,10 @@ def _add_group_scores(
 
 def add_dependent_scores(ws: WorkingSet, constraint: Colocation, target: Resource) -> None:
     """The wishes of a dependent count, attenuated, for what it depends on."""
-    if not has_influence(constraint, target):
+    if not has_influence(constraint):
         return
     factor = constraint.score / INFINITY
-    merged = add_colocated_scores(ws, constraint.dependent, target, target.allowed, constraint, factor, SELECT_ACTIVE)
+    flags = SELECT_ACTIVE | (SELECT_NONNEGATIVE if target.kind is Kind.CLONE else 0)
+    merged = add_colocated_scores(ws, constraint.dependent, target, target.allowed, constraint, factor, flags)
     if merged is not None:
         target.allowed = merged

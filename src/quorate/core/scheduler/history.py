@@ -844,7 +844,7 @@ def can_fence(ws: WorkingSet, node: Node | None) -> bool:
     if node is not None and node.is_guest:
         assert node.remote_resource is not None and node.remote_resource.container is not None
         hosts = node.remote_resource.container.running_on
-        return all(can_fence(ws, host) for host in hosts)
+        return all(host.online or can_fence(ws, host) for host in hosts)
     if not ws.fencing_enabled or not ws.have_fencing_device:
         return False
     if ws.has_quorum or ws.quorum_policy.value == "ignore":

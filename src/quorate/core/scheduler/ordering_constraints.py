@@ -207,7 +207,8 @@ def _simple(ws: WorkingSet, element: etree._Element, first_name: str, then_name:
     if inverse_first is None or inverse_then is None:
         ws.warn("order-inverse", f"order constraint '{place}' has no inverse", place)
         return
-    order_tasks(ws, then, inverse_then, first, inverse_first, _flags(kind, first_task, "inverse"), place)
+    back = ORDERED if minimum and first_task in ("start", "promote") else _flags(kind, first_task, "inverse")
+    order_tasks(ws, then, inverse_then, first, inverse_first, back, place)
 
 
 def _minimum_order(

@@ -72,7 +72,7 @@ def completion_key(key: str, rsc: Resource) -> str:
         if task not in ("running", "stopped", "promoted", "demoted"):
             return key
         remapped = task
-    if rsc.notify and (rsc.kind is Kind.CLONE or rsc.is_bundled):
+    if rsc.notify and (rsc.kind is Kind.CLONE or rsc.top_with_bundle.kind is Kind.BUNDLE):
         return f"{rsc.id}_confirmed-post_notify_{remapped}_0"
     return op_key(rsc.id, remapped)
 
