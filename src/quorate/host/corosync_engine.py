@@ -54,10 +54,12 @@ _TOLD_BY_MANAGER = frozenset({"view", "paused"})
 class CorosyncEngine:
     """One node's engine; `turn` does what is due and waits for at most the next timer."""
 
-    def __init__(self, chosen: settings.Settings, listener: socket.socket, stamp: StampReader, log: Log) -> None:
+    def __init__(
+        self, chosen: settings.Settings, listener: socket.socket, stamp: StampReader, log: Log, first_number: int = 0
+    ) -> None:
         self._settings = chosen
         self._log = log
-        self._machine = CorosyncGroup(NodeId(chosen.node_id), chosen.token_ms)
+        self._machine = CorosyncGroup(NodeId(chosen.node_id), chosen.token_ms, first_number)
         self._timers = Timers()
         self._events: list[interface.Event] = []
         self._poll = select.epoll()
@@ -395,7 +397,7 @@ class CorosyncEngine:
             self._poll.modify(manager.descriptor, select.EPOLLIN if done else select.EPOLLIN | select.EPOLLOUT)
 
 
-def run(chosen: settings.Settings) -> int:
+def run(chosen: settings.Settings, is_restart: bool) -> int:
     """Until SIGTERM. Returns the exit code."""
     where = places.places(chosen)
     log = Log(chosen.node, "engine", chosen.log_file)
@@ -408,7 +410,9 @@ def run(chosen: settings.Settings) -> int:
         if chosen.log_file:
             print(error, file=sys.stderr)
         return EXIT_CONFIGURATION
-    process = CorosyncEngine(chosen, listen(where.engine_socket), StampReader(where.stamp), log)
+    process = CorosyncEngine(
+        chosen, listen(where.engine_socket), StampReader(where.stamp), log, clock.wall() if is_restart else 0
+    )
     realtime.name_process("quorate-engine")
     stops: list[str] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -430,14 +434,14 @@ def run(chosen: settings.Settings) -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="quorate-engine", description="The group layer's process of one node.")
     parser.add_argument("--config", help="quorate.toml of the node")
-    parser.add_argument("--tolerant", action="store_true", help="a restart (no difference here)")
+    parser.add_argument("--tolerant", action="store_true", help="a restart: views are numbered above the former run's")
     chosen = parser.parse_args(arguments)
     try:
         loaded = places.load_settings(places.config_path(chosen.config))
     except (places.PlaceError, settings.SettingsError) as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIGURATION
-    return run(loaded)
+    return run(loaded, chosen.tolerant)
 
 
 if __name__ == "__main__":

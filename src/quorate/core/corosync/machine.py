@@ -4,17 +4,20 @@ What Corosync gives: an agreed order of messages and changes within a ring. What
 here:
 
 * Its membership changes stepwise, each node may see other steps, and the quorum service tells of a ring on a stream of
-  its own. So after any change the members *agree*: each freezes its view at the change, waits for the quorum callback
+  its own. So after any change the engines *agree*: each freezes its view at the change, waits for the quorum callback
   of the same ring, and multicasts its *standing*. The view begins, for all at the same place of the order, when a
-  standing with the same ring, generation and members has come from every member.
+  standing told after the same change, with the same ring and members, has come from everyone.
+* Every engine is in the group as long as it runs; whether it has a manager is part of its standing. So all know all
+  views of a ring, and a view id (ring sequence, ring's representative, number in the ring) never comes again.
 * A node that was frozen may have missed messages, though Corosync lets it rejoin. So who came along (`transitional`)
   is proved: same former view, same number and digest of delivered messages. Everybody else is synchronised anew.
 * Corosync may deliver in a new ring what was queued in the former. So each message names its view and counts there only.
 * A multicast that was accepted is only queued. So a submission ends when it comes back; in the same ring what has not
   come back by the freeze came back to nobody and is sent again; in a new ring its fate is unknown and said to be.
+* Corosync keeps an engine in the group that does not run. Who does not answer is done without, by a message in the
+  order, until it is heard again.
 
-View ids are (ring sequence, ring's representative, generation); within a ring each agreement has the next generation,
-and a member tells one standing at most for each. So one id has one content.
+The beginning of a view depends on nothing but the group's stream, which is the same for all in a ring.
 """
 
 from __future__ import annotations
@@ -72,53 +75,56 @@ class _Assembly:
 
 
 class CorosyncGroup:
-    def __init__(self, node: NodeId, token_ms: int = 1000) -> None:
+    def __init__(self, node: NodeId, token_ms: int = 1000, first_number: int = 0) -> None:
+        """`first_number` for the views of a ring of which nobody knows a former one: above those of a former run."""
         self._node = node
+        self._first_number = first_number
         self._hold_ns = 3 * token_ms * MILLISECOND
         self._silent_ns = max(2 * token_ms, 1000) * MILLISECOND
-        self._hold_until = 0
         self._now = 0
         self._effects: list[Effect] = []
+        self._hold_until = 0
         self._is_found = False
-        self._ring: Ring | None = None
-        self._ring_nodes: tuple[int, ...] = ()
         self._quorum_ring: Ring | None = None
         self._quorate = False
-        self._incarnation: int | None = None  # of the manager that is in the group
+        self._incarnation = 0  # of the manager that asked to join; 0: none
         self._stalled = False
-        self._outgoing = Outgoing()
-        self._control: list[bytes] = []
-        self._calling: bytes | None = None  # a multicast that Corosync has not taken yet
-        self._calling_control = False
+        self._nudges = 0
         self._refusals = 0
-        self._waiting_to_send = False
-        self._told_room: int | None = None
-        self.view: group.View | None = None
         self.counters = dict.fromkeys(
             ("views", "delivered", "sent", "try_again", "dropped_other_view", "agreements_again", "refused"), 0
         )
-        self._forget_session()
+        self._forget_group()
+        self._forget_manager()
 
-    def _forget_session(self) -> None:
-        self._members: tuple[int, ...] = ()
-        self.view = None
-        self._frozen = True
-        self._dirty = False
-        self._announced = -1
-        self._highest = -1
+    def _forget_group(self) -> None:
+        """A new handle begins: nothing of the former stream counts."""
+        self._ring: Ring | None = None
+        self._ring_nodes: tuple[int, ...] = ()
+        self._members: tuple[int, ...] = ()  # engines in the group
+        self._excluded: tuple[int, ...] = ()  # of them, those that do not answer
+        self._mark = 0
         self._standings: dict[int, packets.Standing] = {}
+        self._latest = NO_VIEW
+        self._frozen = True
+        self._frozen_since = 0
+        self._dirty = False
+        self._assemblies: dict[int, _Assembly] = {}
+        self._control: list[bytes] = []
+        self._calling: bytes | None = None  # a multicast that Corosync has not taken yet
+        self._calling_control = False
+        self._waiting_to_send = False
+        self._current: group.View | None = None
+
+    def _forget_manager(self) -> None:
+        self.view: group.View | None = None  # the manager's
         self._previous = NO_VIEW
         self._delivered = 0
         self._digest = 0
-        self._assemblies: dict[int, _Assembly] = {}
-        self._excluded: tuple[int, ...] = ()
-        self._frozen_since = 0
-        self._last_nodes: tuple[int, ...] = ()
         self._outgoing = Outgoing()
-        self._control = []
-        self._calling = None
-        self._ring = None
-        self._told_room = None
+        self._told_room: int | None = None
+        if self._calling is not None and not self._calling_control:
+            self._calling = None
 
     @property
     def is_quorate(self) -> bool:
@@ -141,7 +147,7 @@ class CorosyncGroup:
     def _dispatch(self, event: Event, now: int) -> None:
         match event:
             case Received(node=node, data=data):
-                self._on_received(node, data, now)
+                self._on_received(node, data)
             case Drained():
                 self._announce(now)
             case Sent(accepted=accepted):
@@ -162,8 +168,8 @@ class CorosyncGroup:
                 self._hold_until = now + self._hold_ns
             case Found():
                 self._is_found = True
-                if self._incarnation is not None:
-                    self._effects.append(JoinGroup())
+                self._forget_group()
+                self._effects.append(JoinGroup())
             case Lost(cause=cause):
                 self._on_lost(cause)
             case ManagerGone(cause=cause):
@@ -182,13 +188,11 @@ class CorosyncGroup:
     def _on_request(self, request: group.EngineRequest) -> None:
         match request:
             case group.Join(incarnation=incarnation):
-                if self._incarnation is not None:
-                    self._leave(tell=False)
+                self._leave(tell=False)
                 self._stalled = False
-                self._incarnation = incarnation
-                if self._is_found:
-                    self._effects.append(JoinGroup())
+                self._incarnation = incarnation or 1
                 self._tell_room()
+                self._nudge()
             case group.Leave():
                 self._leave(tell=True)
             case group.Submit(token=token, payload=payload):
@@ -199,7 +203,7 @@ class CorosyncGroup:
                 assert_never(request)
 
     def _submit(self, token: int, payload: bytes) -> None:
-        if self._incarnation is None:
+        if not self._incarnation:
             self._refuse(token, "left")
         elif len(payload) > group.MESSAGE_BYTES_MAX:
             self._refuse(token, "too-long")
@@ -213,16 +217,16 @@ class CorosyncGroup:
         self.counters["refused"] += 1
         self._tell(group.SubmissionLost(token=token, cause=cause))
 
-    def _leave(self, tell: bool) -> None:
-        if self._incarnation is None:
+    def _leave(self, tell: bool, cause: str = "left") -> None:
+        """The manager is out of the group from the next view on, and hears nothing more."""
+        if not self._incarnation:
             return
         if tell:
             for token in self._outgoing.lose_all():
-                self._tell(group.SubmissionLost(token=token, cause="left"))
-        self._incarnation = None
-        self._forget_session()
-        self._effects.append(CancelTimer(name="again"))
-        self._effects.append(LeaveGroup())
+                self._tell(group.SubmissionLost(token=token, cause=cause))
+        self._incarnation = 0
+        self._forget_manager()
+        self._nudge()
 
     def _on_lost(self, cause: str) -> None:
         """Nothing of what Corosync said holds any more. The manager joins again on hearing it."""
@@ -232,50 +236,48 @@ class CorosyncGroup:
         self._end_session(cause)
 
     def _end_session(self, cause: str) -> None:
-        if self._incarnation is None:
-            return
-        for token in self._outgoing.lose_all():
-            self._tell(group.SubmissionLost(token=token, cause="view-change"))
-        self._leave(tell=False)
-        self._tell(group.EngineGone(cause=cause))
+        self._forget_group()
+        self._effects += (CancelTimer(name="again"), LeaveGroup())
+        if self._incarnation:
+            self._leave(tell=True, cause="view-change")
+            self._tell(group.EngineGone(cause=cause))
+        if self._is_found:
+            self._effects.append(JoinGroup())
 
     # ---- changes ------------------------------------------------------------------------------------------------
 
     def _on_members(self, event: MembersChanged) -> None:
-        if self._incarnation is None:
-            return
         if self._node not in event.members:
             self._end_session("Corosync took this node's engine out of the group")
             return
         self._members = tuple(sorted(event.members))
-        self._excluded = tuple(n for n in self._excluded if n not in event.left and n not in event.joined)
+        changed = {*event.left, *event.joined}
+        self._excluded = tuple(node for node in self._excluded if node not in changed)
         for node in event.left:
             self._standings.pop(node, None)
-        self._freeze()
+        self._freeze(f"members {self._members} {sorted(event.left)} {sorted(event.joined)}")
 
     def _on_ring(self, ring: Ring, nodes: tuple[int, ...]) -> None:
-        if self._incarnation is None or ring == self._ring:
+        if ring == self._ring:
             return
+        is_first = self._ring is None and self._mark != 0  # told after the joining that the others saw alone
         self._ring = ring
-        self._excluded = ()
         self._ring_nodes = tuple(sorted(nodes))
         self._standings = {}
-        self._announced = self._highest = -1
-        self._freeze()
+        self._excluded = ()
+        self._freeze("" if is_first else f"ring {ring.sequence} {ring.node}")
 
     def _on_quorum(self, event: QuorumChanged, now: int) -> None:
-        same = event.ring == self._quorum_ring
-        changed = event.quorate != self._quorate
+        if event.quorate != self._quorate:
+            self._report("votequorum", quorate=str(event.quorate).lower())
         self._quorum_ring = event.ring
         self._quorate = event.quorate
-        if changed:
-            self._report("votequorum", quorate=str(event.quorate).lower())
-        if same and changed and not self._frozen:
-            self._nudge()
         self._announce(now)
 
-    def _freeze(self) -> None:
-        """Deliver nothing more in this view, and agree on the next."""
+    def _freeze(self, change: str) -> None:
+        """Deliver nothing more in this view, and agree on the next. `change` is the same text for all who see it."""
+        if change:
+            self._mark = zlib.crc32(change.encode()) | 1 << 32
         if not self._frozen or not self._frozen_since:
             self._frozen_since = self._now
         self._frozen = True
@@ -286,62 +288,56 @@ class CorosyncGroup:
         ring = self._ring
         if not self._dirty or ring is None or self._quorum_ring != ring or self._node not in self._members:
             return
-        if now < self._hold_until and not set(self._last_nodes) <= set(self._ring_nodes):
+        former = self._current.nodes if self._current is not None else ()
+        if now < self._hold_until and not set(former) <= set(self._ring_nodes):
             self._effects.append(SetTimer(name="hold", at=self._hold_until))
             return  # we slept: it is we who are late, the others are there
-        assert self._incarnation is not None
         self._dirty = False
-        self._announced = max(self._highest, self._announced + 1)
-        standing = packets.Standing(
-            format=packets.FORMAT,
-            ring_sequence=ring.sequence,
-            ring_node=ring.node,
-            generation=self._announced,
-            members=self._agreeing,
-            previous=self._previous,
-            delivered=self._delivered,
-            digest=self._digest,
-            quorate=self._quorate,
-            incarnation=self._incarnation,
+        self._send_control(
+            packets.Standing(
+                format=packets.FORMAT,
+                ring_sequence=ring.sequence,
+                ring_node=ring.node,
+                mark=self._mark,
+                members=self._agreeing,
+                previous=self._previous,
+                delivered=self._delivered,
+                digest=self._digest,
+                latest=self._latest,
+                first_number=self._first_number,
+                incarnation=self._incarnation,
+            )
         )
-        self._send_control(standing)
         self._effects.append(SetTimer(name="again", at=now + _AGAIN_NS))
 
     def _nudge(self, without: tuple[int, ...] = ()) -> None:
         if self._ring is not None:
-            self._send_control(packets.Nudge(self._ring.sequence, self._ring.node, without))
+            self._nudges += 1
+            self._send_control(packets.Nudge(self._ring.sequence, self._ring.node, self._nudges, without))
 
     def _on_timer(self, name: str, now: int) -> None:
         if name == "send":
             self._waiting_to_send = False
         elif name == "hold":
             self._announce(now)
-        elif name == "again" and self._frozen and self._incarnation is not None:
-            # Something was missed, or a member does not answer: once more, in a generation of its own.
+        elif name == "again" and self._frozen:
+            # Something was missed, or a member does not answer: once more.
             self.counters["agreements_again"] += 1
             silent: tuple[int, ...] = ()
             if now - self._frozen_since > self._silent_ns:
-                silent = tuple(member for member in self._members if not self._has_told(member))
+                silent = tuple(member for member in self._members if member not in self._standings)
             self._nudge(silent)
             self._effects.append(SetTimer(name="again", at=now + _AGAIN_NS))
-
-    def _has_told(self, member: int) -> bool:
-        standing = self._standings.get(member)
-        return standing is not None and standing.generation >= self._announced
 
     def _on_nudge(self, node: int, nudge: packets.Nudge) -> None:
         if self._ring != Ring(nudge.ring_sequence, nudge.ring_node) or not self._members:
             return
-        self._excluded = tuple(sorted(other for other in nudge.without if other != node))
-        self._freeze()
+        self._excluded = tuple(sorted({*nudge.without} & {*self._members} - {node}))
+        if not nudge.without:
+            self._standings = {}  # who has not told by the next nudge is silent
+        self._freeze(f"nudge {node} {nudge.serial}")
         if self._node in self._excluded:
             self._nudge()  # late, but here
-
-    def _heard(self, node: int) -> None:
-        """A member that was done without is there again."""
-        if node in self._excluded:
-            self._excluded = tuple(other for other in self._excluded if other != node)
-            self._freeze()
 
     @property
     def _agreeing(self) -> tuple[int, ...]:
@@ -353,68 +349,78 @@ class CorosyncGroup:
         if standing.format != packets.FORMAT:
             self._report("version", peer=str(node), format=str(standing.format))
             return
-        self._highest = max(self._highest, standing.generation)
         self._standings[node] = standing
-        if standing.generation > self._announced:
-            self._freeze()
-        elif self._frozen and not self._dirty:
+        if self._frozen:
             self._install()
 
     def _install(self) -> None:
         """If all have told the same, the view begins here."""
-        members = self._agreeing
-        told = [self._standings.get(member) for member in members]
-        complete = [
-            each for each in told if each is not None and each.generation == self._announced and each.members == members
-        ]
-        if len(complete) < len(members) or self._node not in members or self._ring is None:
+        agreeing = self._agreeing
+        told = [self._standings[member] for member in agreeing if member in self._standings]
+        agreed = [each for each in told if each.mark == self._mark and each.members == agreeing]
+        if len(agreed) < len(agreeing) or self._ring is None or self._node not in agreeing:
             return
         mine = self._standings[self._node]
-        id = ViewId(self._ring.sequence, self._ring.node, self._announced)
-        if id <= self._previous:
-            self._end_session(f"Corosync's ring went back from {self._previous} to {id}")
+        id = self._next_id(self._ring, agreed)
+        if id <= self._latest or id <= self._previous:
+            self._end_session(f"Corosync's ring went back from {max(self._latest, self._previous)} to {id}")
             return
-        transitional = tuple(
-            NodeId(member)
-            for member, each in zip(members, complete, strict=True)
-            if member == self._node or _came_along(each, mine)
+        standing_of = dict(zip(agreeing, agreed, strict=True))
+        members = tuple(member for member in agreeing if standing_of[member].incarnation)
+        self._latest = id
+        self._frozen = False
+        self._frozen_since = 0
+        self._assemblies = {}
+        self._current = group.View(
+            id=id,
+            nodes=tuple(NodeId(node) for node in self._ring_nodes),
+            members=tuple(NodeId(node) for node in members),
+            transitional=tuple(
+                NodeId(node) for node in members if node == self._node or _came_along(standing_of[node], mine)
+            ),
         )
-        if (self._previous.counter, self._previous.coordinator) == (id.counter, id.coordinator):
+        self.counters["views"] += 1
+        self._effects.append(CancelTimer(name="again"))
+        if mine.incarnation and mine.incarnation == self._incarnation:
+            self._begin_view(self._current)
+
+    def _next_id(self, ring: Ring, agreed: list[packets.Standing]) -> ViewId:
+        """The numbers of a ring's views go on from the last that anybody knows."""
+        known = [
+            each.latest.minor
+            for each in agreed
+            if (each.latest.counter, each.latest.coordinator) == (ring.sequence, ring.node)
+        ]
+        number = max(known) + 1 if known else max(each.first_number for each in agreed)
+        return ViewId(ring.sequence, ring.node, number)
+
+    def _begin_view(self, view: group.View) -> None:
+        """For the manager."""
+        if (self._previous.counter, self._previous.coordinator) == (view.id.counter, view.id.coordinator):
             self._outgoing.again()
         else:
             for token in self._outgoing.lose_begun():
                 self._tell(group.SubmissionLost(token=token, cause="view-change"))
         if not self._calling_control:
             self._calling = None  # of the former view
-        self._assemblies = {}
-        self._previous = id
+        self._previous = view.id
         self._delivered = self._digest = 0
-        self._frozen = False
-        self._frozen_since = 0
-        self._last_nodes = self._ring_nodes
-        self.counters["views"] += 1
-        self.view = group.View(
-            id=id,
-            nodes=tuple(NodeId(node) for node in self._ring_nodes),
-            members=tuple(NodeId(node) for node in members),
-            transitional=transitional,
-        )
-        self._effects.append(CancelTimer(name="again"))
-        self._report("view", id=str(id), members=" ".join(str(m) for m in members))
-        self._tell(group.ViewChanged(view=self.view))
+        self.view = view
+        self._report("view", id=str(view.id), members=" ".join(str(member) for member in view.members))
+        self._tell(group.ViewChanged(view=view))
         self._tell_room()
 
     # ---- messages -----------------------------------------------------------------------------------------------
 
-    def _on_received(self, node: int, data: bytes, now: int) -> None:
-        if self._incarnation is None:
-            return
+    def _on_received(self, node: int, data: bytes) -> None:
         try:
             packet = packets.decode(data)
         except msgspec.DecodeError:
             self._report("garbage", peer=str(node))
             return
-        self._heard(node)
+        if node in self._excluded:  # it is there again
+            self._excluded = tuple(other for other in self._excluded if other != node)
+            self._freeze(f"heard {node} {zlib.crc32(data)}")
         match packet:
             case packets.Data(view=view, pieces=pieces):
                 self._on_data(node, view, pieces)
@@ -426,7 +432,9 @@ class CorosyncGroup:
                 assert_never(packet)
 
     def _on_data(self, node: int, view: ViewId, pieces: tuple[packets.Piece, ...]) -> None:
-        if self._frozen or self.view is None or view != self.view.id or node not in self._members:
+        if self.view is None:
+            return  # nobody here to tell
+        if self._frozen or view != self.view.id or node not in self.view.members:
             self.counters["dropped_other_view"] += 1
             return
         if node == self._node:
@@ -498,7 +506,7 @@ class CorosyncGroup:
         self._effects.append(SetTimer(name="send", at=now + pause))
 
     def _tell_room(self) -> None:
-        if self._incarnation is None:
+        if not self._incarnation:
             return
         room = max(0, ROOM_BYTES - self._outgoing.queued_bytes)
         told = self._told_room

@@ -15,20 +15,22 @@ FORMAT = 1
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True, tag="s"):
-    """Where a member stands at the end of its last view, told when the group has changed.
+    """Where an engine stands at the end of its last view, told when the group has changed.
 
-    `generation` counts the agreements in one ring. `previous`, `delivered`, `digest`: the last view this member was in
-    (none for a manager that has just joined), how many messages it delivered there, and a sum over which they were."""
+    `mark` names the change after which it was told. `previous`, `delivered`, `digest`: the last view that its manager
+    was in (none for one that has just joined), how many messages it was delivered there, and a sum over which.
+    `latest`: the last view of all that this engine knows. `incarnation`: 0 without a manager."""
 
     format: int
     ring_sequence: int
     ring_node: int
-    generation: int
+    mark: int
     members: tuple[int, ...]
     previous: ViewId
     delivered: int
     digest: int
-    quorate: bool
+    latest: ViewId
+    first_number: int
     incarnation: int
 
 
@@ -38,6 +40,7 @@ class Nudge(msgspec.Struct, frozen=True, array_like=True, tag="n"):
 
     ring_sequence: int
     ring_node: int
+    serial: int
     without: tuple[int, ...] = ()
 
 
