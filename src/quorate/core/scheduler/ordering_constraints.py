@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .actions import (
     ASYMMETRIC,
     FIRST_IMPLIES_THEN,
+    IF_FIRST_UNMIGRATABLE,
     MIN_RUNNABLE,
     MIN_RUNNABLE_FIRST,
     ORDERED,
@@ -19,6 +20,7 @@ from .actions import (
     Action,
     new_action,
     op_key,
+    split_key,
 )
 from .attributes import resolve
 from .locations import expand_reference, find_resource
@@ -62,6 +64,46 @@ def add_ordering(
         Ordering(ws.next_order_id, first_rsc, first_key or (first.key if first is not None else None), first, then_rsc,
                  then_key or (then.key if then is not None else None), then, flags, constraint))
     ws.next_order_id += 1
+    if first_rsc is not None and then_rsc is not None and (first_rsc.migratable or then_rsc.migratable):
+        _order_migrations(ws, ws.orderings[-1])
+
+
+def _is_inside(rsc: Resource, holder: Resource) -> bool:
+    parent = rsc.parent
+    while parent is not None:
+        if parent is holder:
+            return True
+        parent = parent.parent
+    return False
+
+
+def _order_migrations(ws: WorkingSet, ordering: Ordering) -> None:
+    """What holds for start and stop holds for the migration that takes their place."""
+    first, then = ordering.first_rsc, ordering.then_rsc
+    assert first is not None and then is not None
+    if first is then or _is_inside(first, then) or _is_inside(then, first):
+        return
+    if ordering.first_key is None or ordering.then_key is None:
+        return
+    one, two = split_key(ordering.first_key)[1], split_key(ordering.then_key)[1]
+    flags = ordering.flags
+    if (one, two) == ("start", "start"):
+        if first.migratable and then.migratable:
+            order_tasks(ws, first, "migrate_from", then, "migrate_to", flags)
+        if then.migratable:
+            if first.migratable:
+                flags |= IF_FIRST_UNMIGRATABLE
+            order_tasks(ws, first, "start", then, "migrate_to", flags)
+    elif (one, two) == ("stop", "stop") and then.migratable:
+        if first.migratable:
+            flags |= IF_FIRST_UNMIGRATABLE
+        order_tasks(ws, first, "stop", then, "migrate_to", flags)
+        if then.partial_target is not None:
+            order_tasks(ws, first, "stop", then, "migrate_from", flags)
+    elif (one, two) in (("promote", "start"), ("demote", "stop")) and then.migratable:
+        order_tasks(ws, first, one, then, "migrate_to", flags)
+        if one == "demote" and then.partial_target is not None:
+            order_tasks(ws, first, "demote", then, "migrate_from", flags)
 
 
 def order_tasks(
@@ -216,11 +258,9 @@ def _minimum_order(
     minimum: int,
 ) -> None:
     """`then` waits until so many instances of the clone are up."""
-    task = f"clone-min-{first_task}" if False else "clone-one-or-more"
-    gate = new_action(ws, None, f"one-or-more:{place}" if False else f"order-{task}-{place}", task, None, False)
+    task = f"clone-one-or-more:{place}"
+    gate = new_action(ws, None, task, task, None, True)
     gate.flags |= PSEUDO | RUNNABLE | MIN_RUNNABLE
-    gate.key = f"clone-one-or-more:{place}"
-    gate.task = gate.key
     gate.required_runnable_before = minimum
     for child in first.children:
         add_ordering(ws, child, op_key(child.id, first_task), None, None, None, gate,
@@ -337,7 +377,7 @@ def _between_one_way(
     place = element.get("id")
     if symmetry != "inverse" and not first.require_all:
         gate = new_action(ws, None, f"one-or-more:{first.element.get('id')}", f"one-or-more:{first.element.get('id')}",
-                          None, False)
+                          None, True)
         gate.flags |= PSEUDO | RUNNABLE | MIN_RUNNABLE
         for rsc in first.resources:
             add_ordering(ws, rsc, op_key(rsc.id, first_task), None, None, None, gate,
