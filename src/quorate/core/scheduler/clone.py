@@ -454,7 +454,7 @@ def apply_clone_colocation(ws: WorkingSet, dependent: Resource, primary: Resourc
         for instance in primary.children:
             places = _nodes_of(instance, False)
             if places:
-                values.setdefault(attribute_of(places[0], constraint.node_attribute, primary), _score_at(instance))
+                values.setdefault(attribute_of(places[0], constraint.node_attribute, primary), 0)
         keep_matching(ws, dependent, constraint, values)
         return
     for instance in primary.children:
@@ -467,15 +467,6 @@ def place_all(ws: WorkingSet, rsc: Resource) -> None:
             place_all(ws, child)
         else:
             assignment.place(ws, child, None, True, True)
-
-
-def _score_at(instance: Resource) -> int:
-    if instance.kind is Kind.PRIMITIVE:
-        return instance.assigned_score
-    for child in instance.children:
-        if child.assigned is not None:
-            return child.assigned_score
-    return 0
 
 
 def keep_matching(

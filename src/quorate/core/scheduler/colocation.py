@@ -409,14 +409,21 @@ def apply_to_priority(dependent: Resource, primary: Resource, constraint: Coloca
     role_dependent = role_resource(dependent)
     if mine != theirs:
         if constraint.score >= INFINITY and constraint.dependent_role is Role.PROMOTED:
-            role_dependent.priority = -INFINITY
+            _set_chance(role_dependent, -INFINITY)
         return
     if constraint.primary_role is not Role.UNKNOWN and constraint.primary_role is not role_primary.next_role:
         return
     score = constraint.score
     if constraint.dependent_role is Role.UNPROMOTED:
         score = -score
-    role_dependent.priority = add_scores(score, role_dependent.priority)
+    _set_chance(role_dependent, add_scores(score, role_dependent.priority))
+
+
+def _set_chance(instance: Resource, priority: int) -> None:
+    """A member of a cloned group speaks for its group."""
+    instance.priority = priority
+    if instance.parent is not None and instance.parent.kind is Kind.GROUP:
+        instance.parent.priority = priority
 
 
 def _round(value: float) -> int:

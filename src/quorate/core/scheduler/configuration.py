@@ -295,6 +295,12 @@ def link_container(ws: WorkingSet, rsc: Resource) -> None:
             container.meta.setdefault("is-container", "true") if False else None
 
 
+def _op_place(op: etree._Element) -> tuple[str | None, Role]:
+    """Operations of a template give way to one's own of the same name and role."""
+    role = parse_role(op.get("role"))
+    return op.get("name"), Role.UNKNOWN if role in (Role.STARTED, Role.UNPROMOTED) else role
+
+
 def _expand_template(ws: WorkingSet, element: etree._Element) -> etree._Element | None:
     name = element.get("template")
     if name is None:
@@ -307,13 +313,13 @@ def _expand_template(ws: WorkingSet, element: etree._Element) -> etree._Element 
     for key, value in template.attrib.items():
         if key not in ("id", "description"):
             merged.set(key, value)
-    own_ops = {(op.get("name"), op.get("interval") or "0") for op in element.iterfind("operations/op")}
+    own_ops = {_op_place(op) for op in element.iterfind("operations/op")}
     operations = merged.find("operations")
     for child in template:
         if child.tag == "operations":
             kept = deepcopy(child)
             for op in list(kept):
-                if (op.get("name"), op.get("interval") or "0") in own_ops:
+                if _op_place(op) in own_ops:
                     kept.remove(op)
             if operations is None:
                 merged.append(kept)

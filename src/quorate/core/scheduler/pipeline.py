@@ -31,6 +31,7 @@ class Schedule:
 
 def run(ws: WorkingSet) -> Schedule:
     _early_actions(ws)
+    ws.acting = True
     locations.apply_health(ws)
     unpack_constraints(ws)
     apply_node_criteria(ws)

@@ -250,7 +250,12 @@ def _is_dangling_guest(node: Node) -> bool:
 def _note_fencing(ws: WorkingSet, node: Node, reason: str, priority_delay: bool) -> None:
     if node.fence_reason is None:
         node.fence_reason = reason
-    ws.early_actions.append(("fence", None, node, reason))
+    if ws.acting:
+        from .fencing import fence_action
+
+        fence_action(ws, node, None, True, reason, priority_delay)
+    else:
+        ws.early_actions.append(("fence", None, node, reason))
     if priority_delay:
         ws.extra.setdefault("priority_delay", set()).add(node.index)
 

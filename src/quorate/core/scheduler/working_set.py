@@ -517,6 +517,7 @@ class WorkingSet:
     next_action_id: int = 1
     next_order_id: int = 1
     early_actions: list[tuple[str, Resource | None, Node, str]] = field(default_factory=list)  # asked for by the status
+    acting: bool = False  # unpacking is over: demands become actions at once
     deferred_checks: list[tuple[Resource, Node, Operation]] = field(default_factory=list)
     fence_actions: dict[str, Action] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
