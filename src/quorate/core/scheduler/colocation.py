@@ -475,7 +475,7 @@ def merge_scores(
             if value not in cache:
                 cache[value] = _best_matching(ws, source, name, value, constraint)
             score = cache[value]
-        if factor < 0 and score < 0:
+        if factor < 0 and -INFINITY < score < 0:
             continue
         if weight == FILTERED:
             continue

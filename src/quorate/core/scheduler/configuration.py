@@ -487,8 +487,7 @@ def _decode(ws: WorkingSet, rsc: Resource) -> None:
         rsc.maintenance = True
     top = rsc.top
     if top.kind is Kind.CLONE:
-        default = (parse_score(top.meta.get("clone-node-max"), 1) or 1) > 1 and False
-        rsc.unique = parse_boolean(top.meta.get("globally-unique"), default)
+        rsc.unique = parse_boolean(top.meta.get("globally-unique"))
     else:
         rsc.unique = True
     try:
@@ -626,6 +625,13 @@ def _unpack_clone(ws: WorkingSet, rsc: Resource, element: etree._Element) -> boo
     info.ordered = parse_boolean(meta.get("ordered"))
     info.interleave = parse_boolean(meta.get("interleave"))
     rsc.unique = parse_boolean(meta.get("globally-unique"))
+    if rsc.unique and any(primitive.get("class") not in (None, "ocf", "stonith") for primitive in (
+        [child_xml] if child_xml.tag == "primitive" else child_xml.iter("primitive")
+    )):
+        ws.warn("clone-unique", f"{rsc.id} cannot be globally unique: only OCF agents tell instances apart", rsc.id)
+        rsc.unique = False
+        info.clone_node_max = 1
+        info.clone_max = min(info.clone_max, len(ws.nodes))
     if not rsc.unique and info.clone_node_max > 1:
         ws.warn("clone-node-max", f"clone-node-max of the anonymous clone {rsc.id} is taken for 1", rsc.id)
         info.clone_node_max = 1

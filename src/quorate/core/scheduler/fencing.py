@@ -179,7 +179,7 @@ def _stops(ws: WorkingSet, rsc: Resource, fencing: Action, target: Node) -> None
         action.flags |= PSEUDO | RUNNABLE
         if implicit:
             order(fencing, action, GUEST_ALLOWED | ORDERED)
-            if parent_stop is not None and False:
+            if parent_stop is not None:
                 order(fencing, parent_stop, GUEST_ALLOWED | ORDERED)
         if rsc.notify:
             from .notifications import order_after_fencing
