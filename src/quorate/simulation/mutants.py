@@ -61,7 +61,6 @@ def lost_is_settled() -> list[Any]:
     return [
         mock.patch.object(apply_module, "_NODE_STATES", rows),
         mock.patch.object(quorum, "blocks_takeover", lambda presence: False),
-        mock.patch.object(log, "blocks_takeover", lambda presence: False),
         mock.patch.dict(conditions._METHODS, {Presence.LOST: conditions.Method.POWER}),
     ]
 

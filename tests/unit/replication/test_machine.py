@@ -8,9 +8,10 @@ import pytest
 
 from quorate.core.arbitration.conditions import Presence
 from quorate.core.replication.machine import Phase
-from quorate.model import entries
+from quorate.model import entries, group
 from quorate.model.cib import query, status
 from quorate.model.entries import Position
+from quorate.model.ids import ViewId
 
 from .bus import Bus, change
 
@@ -252,3 +253,48 @@ def test_a_members_own_history_survives_views_that_never_settled():
     bus.views(["n2", "n3"], ["n1"])
     for name in ("n2", "n3"):
         assert status.get_attribute(bus.members[name].replica.state.cib, "n3", "alone") == "1"
+
+
+def settled_down(bus: Bus, by: str, target: str) -> None:
+    """`target` is fenced by `by`, as far as the log is concerned."""
+    bus.submit(
+        by,
+        entries.FenceRequest(
+            id=f"f-{target}", target=target, boot_id=f"boot-{target}-1", action="off", origin=by, client="dc", executor=by,
+            devices=("d",), timeout_ms=1, delay_ms=0, cause="lost", at=1,
+        ),
+    )  # fmt: skip
+    bus.submit(
+        by,
+        entries.FenceResult(
+            id=f"f-{target}", target=target, boot_id=f"boot-{target}-1", action="off", executor=by, device="d",
+            confirmed=True,
+        ),
+    )  # fmt: skip
+    bus.run()
+
+
+def test_a_graced_nodes_disk_is_missing_from_a_majority():
+    """n2's machine is up and its manager gone: it is neither a member with the entry on its disk nor certainly down."""
+    bus = Bus(3)
+    bus.views(bus.names)
+    bus.views(["n1", "n2"])
+    settled_down(bus, "n1", "n3")
+    bus.counter += 1
+    view = group.View(id=ViewId(bus.counter, 1), nodes=(1, 2), members=(1,), transitional=(1,))
+    bus.members["n1"].view, bus.members["n2"].view = view, None
+    bus.feed("n1", group.ViewChanged(view=view))
+    bus.run()
+    replica = bus.members["n1"].replica
+    assert replica.state.presence("n2") is Presence.GRACED and replica.state.presence("n3") is Presence.DOWN
+    assert replica.is_synced and not replica.writable
+    bus.submit("n1", change(1))
+    bus.run()
+    assert change(1) not in bus.members["n1"].committed
+    incarnation = replica.state.nodes["n2"].incarnation
+    bus.submit("n1", entries.ManagerLapsed(node="n2", incarnation=incarnation))
+    settled_down(bus, "n1", "n2")
+    assert replica.writable
+    bus.submit("n1", change(2))
+    bus.run()
+    assert change(2) in bus.members["n1"].committed

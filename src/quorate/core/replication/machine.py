@@ -30,7 +30,7 @@ import msgspec
 
 from quorate.core import effects as fx
 from quorate.core import events as ev
-from quorate.core.arbitration.conditions import Presence, blocks_takeover
+from quorate.core.arbitration.conditions import Presence, settled_by
 from quorate.core.quorum.rights import Electorate
 from quorate.model import entries, group
 from quorate.model.cib import Cib, CibError, status
@@ -538,7 +538,10 @@ class Replication:
             self._out.append(fx.SavePromise(key=self._key(), promised=self.promised, lineage=self.epoch))
 
     def _all_absent_settled(self) -> bool:
-        return not any(blocks_takeover(self.state.presence(name)) for name in self.electorate.votes)
+        """A node in its grace is up: its disk counts when its manager is back, its absence when it is fenced."""
+        return all(
+            name in self._synced or settled_by(self.state.presence(name)) is not None for name in self.electorate.votes
+        )
 
     def _maybe_dc(self) -> None:
         if self.dc is not None or self.view is None or self._plan is None:
