@@ -231,6 +231,9 @@ class SimulatedCluster:
         """Nothing is fenced that has had no trouble, and nothing without a recorded cause."""
         manager = self.nodes[by].manager
         assert manager is not None
+        view = manager.situation.view
+        if view is None or (not self.plan.two_node and 2 * len(view.nodes) <= self.plan.size):
+            raise Violation("fenced-without-quorum", f"{by} fences {target} from a view without a majority")
         open_requests = [f.request for f in manager.state.fences.values() if f.request.target == target and f.is_open]
         if not any(request.cause for request in open_requests):
             raise Violation("no-cause", f"{by} fences {target} and no request says why")
@@ -247,12 +250,38 @@ class SimulatedCluster:
             fields = " ".join(f"{key}={value}" for key, value in effect.fields.items())
             self.world.note(node, f"{effect.severity} {effect.code} {fields}")
         elif isinstance(effect, (fx.RunAgent, fx.RunFenceAgent)):
+            if isinstance(effect, fx.RunAgent) and effect.interval_ms == 0:
+                self._check_committed(node, effect)
             what = (
                 f"{effect.resource} {effect.operation}"
                 if isinstance(effect, fx.RunAgent)
                 else f"fence {effect.action} {effect.parameters.get('port')}"
             )
             self.world.note(node, f"runs {what}")
+
+    def _check_committed(self, node: str, effect: fx.RunAgent) -> None:
+        """What runs is known to a majority, or to everybody in the view. Members that died or resynchronise are not asked."""
+        manager = self.nodes[node].manager
+        assert manager is not None and manager.replication is not None
+        wanted = (node, effect.resource, effect.operation)
+        request = next(
+            (r for r in manager.state.pending.values() if (r.executor, r.resource, r.operation) == wanted), None
+        )
+        if request is None or manager.situation.view is None:
+            return
+        ignorant = [
+            name
+            for name, other in self.nodes.items()
+            if other.manager is not None
+            and other.manager.situation.view is not None
+            and other.manager.situation.view.id == manager.situation.view.id
+            and other.manager.situation.synced
+            and request.key not in other.manager.state.pending
+        ]
+        if 2 * len(ignorant) >= self.plan.size:
+            raise Violation(
+                "not-committed", f"{node} runs {effect.resource} {effect.operation}, unknown to {' '.join(ignorant)}"
+            )
 
     def answered(self, node: str, client: int, answer: protocol.Answer) -> None:
         if isinstance(answer, protocol.Reply):
@@ -278,6 +307,27 @@ class SimulatedCluster:
                 client="simulated",
                 kind="modify",
                 section="crm_config",
+                xml=xml.encode(),
+                allow_create=True,
+            ),
+        )
+
+    def set_standby(self, node: str, name: str, value: str) -> None:
+        """The administrator, through `node`: nothing may run on `name`, or it may again."""
+        self._serial += 1
+        uuid = self.nodes[name].machine.id
+        xml = (
+            f'<nodes><node id="{uuid}" uname="{name}"><instance_attributes id="nodes-{uuid}">'
+            f'<nvpair id="nodes-{uuid}-standby" name="standby" value="{value}"/></instance_attributes></node></nodes>'
+        )
+        self.nodes[node].ask(
+            1,
+            protocol.CibChange(
+                serial=self._serial,
+                request=f"standby-{self._serial}",
+                client="simulated",
+                kind="modify",
+                section="nodes",
                 xml=xml.encode(),
                 allow_create=True,
             ),
@@ -391,6 +441,8 @@ class SimulatedCluster:
             (n for _, n in sorted(self.nodes.items()) if n.manager is not None and n.manager.situation.synced), None
         )
         if node is not None:
+            for name in sorted(self.nodes):
+                self.set_standby(node.name, name, "off")
             self._serial += 1
             node.ask(1, protocol.ClearHistory(serial=self._serial, request=f"cleanup-{self._serial}"))
         if self.unsettled():

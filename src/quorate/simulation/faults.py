@@ -178,7 +178,7 @@ def bad_wire(cluster: SimulatedCluster, luck: random.Random) -> str:
 
 def agent_trouble(cluster: SimulatedCluster, luck: random.Random) -> str:
     cluster.faults.fail = luck.choice((0.05, 0.3))
-    cluster.faults.slow = luck.choice((0.0, 0.1))
+    cluster.faults.slow = luck.choice((0.0, 0.1, 0.3))
     _trouble(cluster)
     duration = luck.randint(5, 30) * SECOND
 
@@ -247,6 +247,17 @@ def leave(cluster: SimulatedCluster, luck: random.Random) -> str:
     return f"{name} is asked to leave"
 
 
+def standby(cluster: SimulatedCluster, luck: random.Random) -> str:
+    """No fault but work: an administrator empties a node, and takes it back."""
+    name = _running(cluster, luck)
+    if name is None:
+        return ""
+    by = luck.choice(sorted(cluster.nodes))
+    cluster.set_standby(by, name, "on")
+    cluster.clock.after(luck.randint(2, 12) * SECOND, lambda: cluster.set_standby(by, name, "off"))
+    return f"{name} is put into standby through {by}"
+
+
 FAULTS: dict[str, Fault] = {
     "power-cut": power_cut,
     "blackout": blackout,
@@ -263,4 +274,5 @@ FAULTS: dict[str, Fault] = {
     "device-trouble": device_trouble,
     "device-lies": device_lies,
     "leave": leave,
+    "standby": standby,
 }

@@ -131,22 +131,27 @@ def no_wait_for_all() -> list[Any]:
 # ---- the log ------------------------------------------------------------------------------------------------------
 
 
-@_mutant("a message meant for another view is accepted")
+@_mutant("an entry meant for another view is accepted")
 def stale_view_accepted() -> list[Any]:
-    original = log.Replication._delivered
+    deliver, start_from = log.Replication._delivered, log.Replication._start_from
+    kept: dict[int, list[tuple[int, Any]]] = {}
 
     def delivered(self: Any, event: group.Delivered, now: int) -> None:
         envelope = entries.decode(event.payload)
-        if self.view is not None and not isinstance(envelope.message, (entries.Hello, entries.Part)):
-            event = group.Delivered(
-                view=event.view,
-                sender=event.sender,
-                token=event.token,
-                payload=entries.encode(self.view.id, envelope.message),
-            )
-        original(self, event, now)
+        stale = self.view is not None and envelope.view != self.view.id
+        if stale and isinstance(envelope.message, entries.ENTRY_TYPES) and self._plan is None:
+            kept.setdefault(id(self), []).append((event.sender, envelope.message))
+        deliver(self, event, now)
 
-    return [mock.patch.object(log.Replication, "_delivered", delivered)]
+    def start(self: Any, state: Any) -> None:
+        start_from(self, state)
+        for sender, entry in kept.pop(id(self), []):
+            self._apply(sender, entry, mine=False)
+
+    return [
+        mock.patch.object(log.Replication, "_delivered", delivered),
+        mock.patch.object(log.Replication, "_start_from", start),
+    ]
 
 
 @_mutant("acknowledged before it is on the disk (persist after send)")
