@@ -177,7 +177,8 @@ class Execution:
             identifier = f"{name}_last_0"
         self.call_id = max([self.call_id, *(int(op.get("call-id", "0") or 0) for op in element)]) + 1
         for op in list(element):
-            if op.get("id") == identifier:
+            pending = op.get("op-status") == "-1" and op.get("operation") == task and op.get("interval", "0") == str(interval)
+            if op.get("id") == identifier or pending:
                 element.remove(op)
         op = etree.SubElement(element, "lrm_rsc_op", {"id": identifier})
         key = f"{self.call_id}:-1:{target}:{UUID}"

@@ -640,6 +640,8 @@ class _Reader:
             clears = True
         elif op.task == "stop":
             rsc.role = Role.STOPPED
+            if self.node in rsc.dangling:
+                rsc.dangling.remove(self.node)
             clears = True
         elif op.task == "promote":
             rsc.role = Role.PROMOTED

@@ -186,6 +186,8 @@ def _probes_before_what_stops_imply(ws: WorkingSet) -> None:
         if not probes:
             continue
         if ordering.then is not None:
+            if ordering.then.task == "do_shutdown":
+                continue
             thens = [ordering.then]
         elif ordering.then_rsc is not None and ordering.then_key is not None:
             thens = find_actions(ordering.then_rsc, ordering.then_key)

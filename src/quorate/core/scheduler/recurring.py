@@ -36,12 +36,13 @@ class _Recurring:
 def _configured(ws: WorkingSet, rsc: Resource) -> list[_Recurring]:
     found: list[_Recurring] = []
     seen: set[tuple[str, int]] = set()
+    places = [(op.get("name"), op_interval_ms(op)) for op in rsc.ops_xml]
     for op in rsc.ops_xml:
         interval = op_interval_ms(op)
         name = op.get("name")
         if interval == 0 or name is None:
             continue
-        if (name, interval) in seen:
+        if (name, interval) in seen or places.count((name, interval)) > 1:
             ws.warn("op-twice", f"operation {name} with interval {interval} ms of {rsc.id} is configured twice", rsc.id)
             continue
         seen.add((name, interval))

@@ -175,9 +175,9 @@ def _online_with_fencing(
 ) -> bool:
     terminate = node.attributes.get("terminate")
     terminating = parse_boolean(terminate) or (terminate is not None and parse_score_integer(terminate) > 0)
-    online = is_peer
+    online = in_cluster
     if node.shutdown:
-        return online
+        return is_peer
     if in_cluster and not is_peer and ws.node_pending_timeout_ms and member_since > 1:
         ws.recheck(member_since + ws.node_pending_timeout_ms // 1000)
         if ws.now - member_since >= ws.node_pending_timeout_ms // 1000:
