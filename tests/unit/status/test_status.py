@@ -433,3 +433,14 @@ def show(cib: Cib, tmp_path: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_failure_reported_by_hand_counts():
+    cib = Cib.empty(feature_set="3.16.1")
+    result = ActionResult(
+        key="0:1:0:by-hand", node="n1", executor="n1", resource="r", agent_class="ocf", provider="heartbeat", agent="Dummy",
+        operation="asyncmon", interval_ms=0, rc=1, status=0, call_id=3, reason="by hand",
+    )  # fmt: skip
+    status.set_node_state(cib, "n1", "1", in_ccm=True, crmd="online", join="member", expected="member", origin="test")
+    assert status.count_failure(cib, result)
+    assert status.get_attribute(cib, "n1", "fail-count-r#asyncmon_0") == "1"

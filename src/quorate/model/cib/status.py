@@ -449,7 +449,7 @@ def count_failure(cib: Cib, result: ActionResult) -> bool:
         fatal = _option(cib, "start-failure-is-fatal", "true").lower() not in _FALSE
     elif result.operation == "stop":
         fatal = True
-    elif not result.interval_ms and result.operation not in ("promote", "demote"):
+    elif not result.interval_ms and result.operation not in ("promote", "demote", "asyncmon"):
         return False
     if _on_fail(cib, result) == "ignore":
         return False
