@@ -10,8 +10,8 @@ begins the view.
 * A change waits `hold_ns` for others to join it, unless all who remain say that they hear exactly each other.
 * Who does not answer within `answer_ns` is left out of the next round; a candidate that does not propose within
   `patience_ns` is done without. Both are shunned for as long only.
-* After a pause of our own we ask for a new round, and for a window propose and accept nothing that lacks a former
-  member whom we hear: it may have lost us rightly, and will take us back.
+* After a pause of our own we ask for a new round, take no part in those of before, and for a window propose and accept
+  nothing that lacks a former member whom we hear: it may have lost us rightly, and will take us back.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class ViewChanges:
         self._not_before = 0
         self._hurry = False
         self._paused_until = 0
+        self._void_round = wire.NO_KEY  # promised before a pause: what waited in the sockets of it is of the past
         self.wants_reform = False
         self._disagree_since: dict[int, int] = {}
 
@@ -278,7 +279,8 @@ class ViewChanges:
             self._conversation.confirm()
             return
         unheard = self._unheard(packet.members) + self._deserted(tuple(node for node, _ in packet.members), now)
-        if packet.round < max(self.promised, self._conversation.key) or unheard or packet.round[1] != peer:
+        is_past = packet.round < max(self.promised, self._conversation.key) or packet.round <= self._void_round
+        if is_past or unheard or packet.round[1] != peer:
             counter = max(self.promised, self._conversation.key)[0]
             self._outbox.control((peer,), wire.Refuse(packet.round, counter, unheard))
             return
@@ -309,7 +311,7 @@ class ViewChanges:
         if packet.round == self._conversation.key:
             self._conversation.confirm()
             return
-        if packet.round != self.promised or packet.round[1] != peer:
+        if packet.round != self.promised or packet.round[1] != peer or packet.round <= self._void_round:
             self._outbox.report("stale-install", round=packet.round, promised=self.promised)
             return
         if self._conversation.prepare(packet, now):
@@ -349,6 +351,7 @@ class ViewChanges:
         if gap > self._configuration.token_ns:
             self._candidacy = None
             self._announcement = None
+            self._void_round = self.promised
             self._conversation.freeze()
             self.wants_reform = True
             self._wanted_since = self._waiting_since = now
