@@ -269,6 +269,8 @@ def host_meta(ws: WorkingSet, rsc: Resource, meta: dict[str, str], node: Node | 
     assert container is not None
     if task in ("notify", "notified"):
         task = meta.get("notify_key_operation", task)
+    if task == "cancel":
+        return
     before = task in ("stop", "stopped", "demote", "demoted")
     host = assignment.current_node(container) if before else container.assigned
     if host is not None:

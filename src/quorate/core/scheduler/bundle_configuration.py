@@ -186,12 +186,11 @@ def _container(
     options += f" {host_options}" if host_options else " "
     pairs = {
         "image": info.image, "allow_pull": "true", "force_kill": "false", "reuse": "false", "run_opts": options,
-        "mount_points": ",".join(mounts),
+        "mount_points": ",".join(mounts), "monitor_cmd": "/bin/true",
     }
     command = info.settings.get("run-command")
     if info.child is not None:
         pairs["run_cmd"] = command or "/usr/sbin/pacemaker-remoted"
-        pairs["monitor_cmd"] = "/bin/true"
     elif command:
         pairs["run_cmd"] = command
     _pairs(primitive, "instance_attributes", f"{name}-attributes", pairs)

@@ -171,8 +171,7 @@ def _make_keys(ws: WorkingSet, rsc: Resource, notifier: Notifier) -> None:
     for name in ("unpromoted", "slave"):
         keys[f"notify_{name}_resource"], keys[f"notify_{name}_uname"] = unpromoted
     keys["notify_inactive_resource"] = _texts(entries.get("inactive", []))[0]
-    nodes = sorted((ws.nodes[index].name for index in notifier.allowed or {}
-                    if ws.nodes[index].online), key=_node_order)
+    nodes = sorted((ws.nodes[index].name for index in notifier.allowed or {}), key=_node_order)
     keys["notify_available_uname"] = " ".join(nodes) or " "
     everyone = [node for node in ws.nodes]
     keys["notify_all_uname"] = " ".join(sorted((node.name for node in everyone), key=_node_order)) or " "
@@ -230,8 +229,8 @@ def _notify(
         return None
     key = notify_key(rsc.id, cause.meta["notify_type"], cause.meta["notify_operation"])
     action = new_action(ws, rsc, key, cause.task, node, bool(cause.flags & OPTIONAL))
-    action.meta.update(cause.meta)
-    action.meta.update(notifier.keys)
+    for name, value in (*cause.meta.items(), *notifier.keys.items()):
+        action.meta.setdefault(name, value)
     order(cause, action, ORDERED)
     order(action, done, ORDERED)
     return action

@@ -194,8 +194,10 @@ def _on_fail(
             ws.warn("on-fail", f"on-fail=fence of {rsc.id} needs fencing; it stops instead", rsc.id)
             value = OnFail.STOP
             settings.role_after_failure = Role.STOPPED
-        elif value is OnFail.BLOCK and task == "stop" and False:
-            value = OnFail.BLOCK
+        elif value is OnFail.STOP and task == "stop":
+            ws.warn("on-fail", f"on-fail=stop makes no sense for the stop of {rsc.id}", rsc.id)
+            value = None
+            meta.pop("on-fail", None)
     if value is None and task == "demote" and rsc.promotable:
         value = None
     demote_policy = value is None and (task == "promote" or task == "demote")
