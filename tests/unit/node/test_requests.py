@@ -174,3 +174,18 @@ def test_a_damaged_disk_is_told():
     stored = ev.StoredState(promised=1, position=Position(1, 0), cib=None, report="cib-3 is damaged; cib-2 is used")
     effects = manager.handle(ev.Started(boot_id="b", incarnation=1, stored=stored, wall=1), 0)
     assert any(isinstance(effect, fx.Report) and effect.code == "stored-state" for effect in effects)
+
+
+def test_the_journal_brings_back_the_same_configuration_with_its_stamps():
+    node = Alone()
+    node.form()
+    node.ask(change(1, OPTION))
+    records = tuple(record for effect in node.effects if isinstance(effect, fx.AppendJournal) for record in effect.records)
+    saved = [effect for effect in node.effects if isinstance(effect, fx.SaveState)]
+    assert records and saved
+    first = Manager(node.manager.configuration)
+    stored = ev.StoredState(promised=1, position=records[-1][0], cib=first.state.cib.serialize(), journal=records)
+    first.handle(ev.Started(boot_id="b", incarnation=9, stored=stored, wall=1), 0)
+    for name in ("cib-last-written", "update-origin", "update-client", "update-user", "epoch"):
+        assert first.state.cib.root.get(name) == node.manager.state.cib.root.get(name)
+    assert first.state.cib.config_digest() == node.manager.state.cib.config_digest()

@@ -27,10 +27,11 @@ from quorate.core.controller import Controller
 from quorate.core.executor import Executor
 from quorate.core.fencing import Fencer
 from quorate.core.quorum.rights import NO_RIGHTS, Known, rights
+from quorate.core.replication.apply import operation_of
 from quorate.core.replication.machine import Identity, Output, Replication
 from quorate.core.replication.state import ReplicatedState
 from quorate.model import entries, group
-from quorate.model.cib import Cib, CibError, Operation, apply, get_option
+from quorate.model.cib import Cib, CibError, apply, get_option
 from quorate.model.entries import Position
 from quorate.model.ids import SECOND
 
@@ -180,18 +181,7 @@ class Manager:
                 self._report("error", "journal-record", text=str(error))
                 position = Position(at.lineage, max(0, at.index - 1))  # no more than what is really here
                 break
-            outcome = apply(
-                cib,
-                Operation(
-                    kind=change.kind,
-                    section=change.section,
-                    xpath=change.xpath,
-                    xml=change.xml,
-                    allow_create=change.allow_create,
-                    force=change.forced,
-                    user=change.user,
-                ),
-            )
+            outcome = apply(cib, operation_of(change))
             if outcome.rc != 0:
                 self._report("error", "journal-record", text=outcome.message)
                 position = Position(at.lineage, max(0, at.index - 1))

@@ -98,27 +98,29 @@ def _status(state: ReplicatedState, changed: bool) -> None:
 # ---- configuration ------------------------------------------------------------------------------------------------
 
 
+def operation_of(change: entries.Change) -> Operation:
+    """The CIB operation of an entry: the same when it is applied and when the journal is read again."""
+    return Operation(
+        kind=change.kind,
+        section=change.section,
+        xpath=change.xpath,
+        xml=change.xml,
+        allow_create=change.allow_create,
+        force=change.forced,
+        user=change.user,
+        written=_stamp(change.at),
+        origin=change.origin,
+        client=change.client,
+    )
+
+
 def _change(state: ReplicatedState, entry: entries.Change, rules: Rules) -> Applied:
     known = state.fates.get(entry.request) if entry.request else None
     if known is not None:  # the same request came twice: its first outcome stands
         return Applied(rc=known[0], message=known[1])
     if entry.section != "status" and not entry.forced and not rules.lineage_reached:
         return Applied(void=True, message="the epoch is not durable on a majority yet")
-    outcome = apply_operation(
-        state.cib,
-        Operation(
-            kind=entry.kind,
-            section=entry.section,
-            xpath=entry.xpath,
-            xml=entry.xml,
-            allow_create=entry.allow_create,
-            force=entry.forced,
-            user=entry.user,
-            written=_stamp(entry.at),
-            origin=entry.origin,
-            client=entry.client,
-        ),
-    )
+    outcome = apply_operation(state.cib, operation_of(entry))
     if outcome.rc == OK and outcome.config_changed:
         state.position = Position(state.position.lineage, state.position.index + 1)
         if entry.forced and not rules.lineage_reached:
@@ -152,6 +154,9 @@ def _stamp(wall: int) -> str:
 
 def _attribute(state: ReplicatedState, entry: entries.AttributeUpdate) -> Applied:
     cib = state.cib
+    known = state.fates.get(entry.request) if entry.request else None
+    if known is not None:  # the same request came twice: a step counts once
+        return Applied(rc=known[0], message=known[1])
     if entry.pattern:
         changed = status.delete_attributes(cib, entry.node, entry.name)
     elif entry.value is None:
