@@ -356,7 +356,7 @@ class Controller:
             if (value := action.attributes.get(f"CRM_meta_{meta}")) is not None:
                 values[attribute] = value
         for name, value in values.items():
-            request = f"unfence:{action.node}:{name}:{self._transitions}"
+            request = f"unfence:{action.node}:{name}:{self._transitions}:{self._uuid()}"
             self._log(entries.AttributeUpdate(request=request, node=action.node or "", name=name, value=value))
 
     def _confirm_key(self, key: str) -> bool:

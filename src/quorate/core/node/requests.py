@@ -4,7 +4,8 @@ Decided here: which request is answered at once from this replica, which goes th
 and what
 a client is told while the cluster cannot decide. A configuration change is answered when it is committed and every
 synced
-member has applied it; an attribute when it is applied here; a fencing when its result is in the log.
+member has applied it; an attribute when it is applied here; a fencing when its result is in the log. What became of a
+request is told only when it can no longer be undone: an applied change that no majority has is not done yet.
 A request that cannot go on (no view, no quorum) waits at most `WAIT_NS` and is then refused in words. Bound:
 `OPEN_MAX`.
 """
@@ -14,12 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from quorate.core import effects as fx
 from quorate.core import events as ev
 from quorate.core.arbitration.conditions import Presence
 from quorate.model import entries, protocol
 from quorate.model.cib import CibError, acl, query, status
-from quorate.model.ids import MILLISECOND, SECOND
+from quorate.model.ids import MILLISECOND, SECOND, ViewId
 
 if TYPE_CHECKING:
     from quorate.core.replication.machine import Output
@@ -45,6 +48,7 @@ class _Open:
     entry: entries.Entry | None
     deadline: int
     index: int = 0
+    view: ViewId | None = None
     applied: bool = False
     committed: bool = False
     logged: bool = False
@@ -116,7 +120,7 @@ class Requests:
                     event, request.request, entries.ShutdownAsked(node=node, at=self._manager.wall), now
                 )
             case protocol.Fate():
-                fate = self._manager.state.fates.get(request.request)
+                fate = self._fate(request.request)
                 data = {"known": fate is not None, "rc": fate[0] if fate else 0, "message": fate[1] if fate else ""}
                 return [self._reply(event, data=data)]
             case protocol.WaitIdle():
@@ -304,6 +308,7 @@ class Requests:
             and not situation.rights.write
             and request.section != "status"
             and not request.forced
+            and request.request not in manager.state.fates
         ):
             why = dict(situation.rights.why).get("write", "")
             return [
@@ -346,9 +351,16 @@ class Requests:
 
     def _fence(self, event: ev.Asked, request: protocol.FenceAsked | protocol.FenceConfirmed, now: int) -> list[Output]:
         timeout_ms = request.timeout_ms if isinstance(request, protocol.FenceAsked) else 20_000
-        waiting = _Open(event.client, request.serial, request, None, now + timeout_ms * MILLISECOND)
-        out = list(self._manager.fencer.asked(request, event.user, now, self._manager.state, self._manager.wall))
-        self._open[request.request] = waiting
+        key = request.request or self._new_id()
+        known = self._manager.state.fences.get(key)
+        if known is not None and known.result is not None and isinstance(request, protocol.FenceAsked):
+            if not known.result.void:  # asked again after a lost answer
+                rc = 0 if known.result.confirmed else RC_ERROR
+                return [self._reply(event, rc=rc, message=known.result.reason)]
+            request = msgspec.structs.replace(request, request=self._new_id())
+        asked = self._manager.fencer.asked(request, event.user, now, self._manager.state, self._manager.wall)
+        out: list[Output] = [*asked, *self._take_over(key, event)]
+        self._open[key] = _Open(event.client, request.serial, request, None, now + timeout_ms * MILLISECOND)
         return [*out, fx.SetTimer(name=TIMER, at=now + SECOND)]
 
     def _fail(self, event: ev.Asked, request: protocol.ResourceFail, now: int) -> list[Output]:
@@ -374,22 +386,46 @@ class Requests:
         return [fx.Log(entry=result), self._reply(event)]
 
     def _through_log(self, event: ev.Asked, request_id: str, entry: entries.Entry, now: int) -> list[Output]:
-        if not request_id:
-            self._number += 1
-            request_id = f"{self._manager.configuration.node}-{self._manager.situation.incarnation}-{self._number}"
+        request_id = request_id or self._new_id()
         if len(self._open) >= OPEN_MAX:
             return [self._reply(event, rc=RC_TIMEOUT, message="too many requests are open; try again")]
-        fate = self._manager.state.fates.get(request_id)
+        fate = self._fate(request_id, entry)
         if fate is not None:  # asked again after a lost answer
             return [self._reply(event, rc=fate[0], message=fate[1])]
+        if request_id in self._open:
+            return self._take_over(request_id, event)
         waiting = self._open[request_id] = _Open(
             event.client, event.request.serial, event.request, entry, now + WAIT_NS
         )
         out: list[Output] = [fx.SetTimer(name=TIMER, at=now + SECOND)]
-        if self._may_log(waiting):
+        if request_id not in self._manager.state.fates and self._may_log(waiting):
             waiting.logged = True
             out.append(fx.Log(entry=entry))
         return out
+
+    def _new_id(self) -> str:
+        self._number += 1
+        return f"{self._manager.configuration.node}-{self._manager.situation.incarnation}-{self._number}"
+
+    def _take_over(self, key: str, event: ev.Asked) -> list[Output]:
+        """The same request once more while it is open: the answer goes to whoever asked last, and it is done once."""
+        waiting = self._open.get(key)
+        if waiting is None:
+            return []
+        told = self._answer(waiting, rc=RC_INDETERMINATE, message="asked again with the same request id: answered there")
+        waiting.client, waiting.serial = event.client, event.request.serial
+        return [told]
+
+    def _fate(self, key: str, entry: entries.Entry | None = None) -> tuple[int, str] | None:
+        """What became of a request, once no change of view can undo it. `entry` None: whatever it was."""
+        replica = self._manager.replication
+        fate = self._manager.state.fates.get(key)
+        if fate is None or replica is None:
+            return None
+        if entry is not None and not isinstance(entry, entries.Change):
+            return fate
+        forced = isinstance(entry, entries.Change) and entry.forced
+        return fate if (replica.writable or (forced and replica.is_synced)) and replica.is_committed(key) else None
 
     def _may_log(self, waiting: _Open) -> bool:
         """A configuration change waits here until the epoch can commit it (a view change takes a moment)."""
@@ -411,13 +447,17 @@ class Requests:
             case ev.Applied():
                 if not event.mine:
                     return []
-                waiting.applied, waiting.index = True, event.view_index
+                waiting.applied, waiting.index, waiting.view = True, event.view_index, self._view()
                 waiting.rc, waiting.message = event.rc, event.message
             case ev.Committed():
                 waiting.committed = True
             case ev.EntryLost():
                 waiting.logged = waiting.applied = waiting.committed = False
         return []
+
+    def _view(self) -> ViewId | None:
+        replica = self._manager.replication
+        return None if replica is None or replica.view is None else replica.view.id
 
     def _by_entry(self, entry: entries.Entry) -> _Open | None:
         return next(
@@ -451,13 +491,15 @@ class Requests:
         for key, waiting in list(self._open.items()):
             if waiting.entry is None:
                 continue
+            if waiting.applied and waiting.view != self._view():  # its numbers were those of a view that is over
+                waiting.logged = waiting.applied = waiting.committed = False
             if not waiting.logged and replica.is_synced:
-                fate = manager.state.fates.get(key)
+                fate = self._fate(key, waiting.entry)
                 if fate is not None:  # it was applied before the view changed, and survived
                     del self._open[key]
                     out.append(self._answer(waiting, rc=fate[0], message=fate[1]))
                     continue
-                if self._may_log(waiting):
+                if key not in manager.state.fates and self._may_log(waiting):
                     waiting.logged = True
                     out.append(fx.Log(entry=waiting.entry))
                 continue
@@ -514,7 +556,7 @@ class Requests:
     def _expired(self, waiting: _Open) -> Output:
         if waiting.entry is None:
             return self._answer(waiting, rc=RC_TIMEOUT, message="no result of the fencing yet; it goes on")
-        if waiting.logged:
+        if waiting.logged or getattr(waiting.entry, "request", "") in self._manager.state.fates:
             return self._answer(
                 waiting, rc=RC_INDETERMINATE, message="not confirmed in time; ask again with the same request id"
             )

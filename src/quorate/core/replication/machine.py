@@ -166,6 +166,10 @@ class Replication:
         """Every synced member has applied the entry of this number."""
         return self.is_synced and all(self._received.get(name, 0) >= index for name in self._synced)
 
+    def is_committed(self, request: str) -> bool:
+        """Nothing that was applied for this request in this view waits for commitment."""
+        return self.is_synced and all(getattr(slot.entry, "request", "") != request for slot in self._slots.values())
+
     def is_stable(self) -> bool:
         """Nothing of this view waits for commitment."""
         return self.is_synced and self._committed == self._index and not self._waiting
