@@ -336,8 +336,11 @@ def attribute_of(node: Node, name: str, rsc: Resource | None = None) -> str | No
         return node.name
     if rsc is not None and node.is_guest and rsc.meta.get("container-attribute-target") == "host":
         connection = node.remote_resource
-        if connection is not None and connection.container is not None and connection.container.running_on:
-            return connection.container.running_on[0].attributes.get(name)
+        if connection is not None and connection.container is not None:
+            container = connection.container
+            host = container.assigned if not rsc.provisional else (
+                container.running_on[0] if container.running_on else None)
+            return host.attributes.get(name) if host is not None else None
     return node.attributes.get(name)
 
 

@@ -560,6 +560,9 @@ def _decode_requires(ws: WorkingSet, rsc: Resource) -> None:
             rsc.is_unfencing_device = True
             ws.enable_unfencing = True
         return
+    if text is None and rsc.is_remote_connection:
+        rsc.requires = Requires.QUORUM
+        return
     if text is None:
         if ws.enable_unfencing and ws.fencing_enabled:
             rsc.requires = Requires.UNFENCING

@@ -100,7 +100,10 @@ def _for_active(ws: WorkingSet, rsc: Resource, start: Action, node: Node | None,
     assert node is not None
     existing = _exact(rsc, op.key, node)
     optional = bool(existing) and not any(action.flags & RESCHEDULE for action in existing) and start.optional
-    mismatch = (op.role is Role.PROMOTED) != (rsc.next_role is Role.PROMOTED)
+    if op.role is Role.UNKNOWN:
+        mismatch = rsc.next_role is Role.PROMOTED
+    else:
+        mismatch = op.role is not rsc.next_role
     if mismatch:
         if existing:
             _cancel_running(ws, rsc, node, op)

@@ -7,6 +7,7 @@ import enum
 from . import ordering_constraints as oc
 from .actions import (
     FIRST_IMPLIES_THEN,
+    MIGRATABLE,
     OPTIONAL,
     ORDERED,
     PSEUDO,
@@ -184,7 +185,9 @@ def _on_remote(ws: WorkingSet, action: Action, node: Node, remote: Resource) -> 
         if state in (Connection.RESTING, Connection.UNKNOWN):
             _start_then(ws, remote, action, 0)
     elif _recurring(action):
-        _start_then(ws, remote, action, FIRST_IMPLIES_THEN)
+        start = find_action(remote, op_key(remote.id, "start"), None, None)
+        migrating = start is not None and start.flags & (PSEUDO | MIGRATABLE) == PSEUDO | MIGRATABLE
+        _start_then(ws, remote, action, 0 if migrating else FIRST_IMPLIES_THEN)
     else:
         if task == "monitor" and state is Connection.FAILED:
             fence_node(ws, node, "resources are in unknown state and connection is unrecoverable")
