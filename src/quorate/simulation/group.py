@@ -519,10 +519,14 @@ def convergence_bound_seconds(cluster: GroupCluster) -> float:
 
 
 def run_group(
-    seed: int, nodes: int, make_engine: EngineFactory = HeartbeatEngine, kinds: tuple[str, ...] = ()
+    seed: int,
+    nodes: int,
+    make_engine: EngineFactory = HeartbeatEngine,
+    kinds: tuple[str, ...] = (),
+    make_cluster: Callable[..., GroupCluster] | None = None,
 ) -> GroupRun:
     """One run: start in disorder, faults for some tokens, healing, convergence, silence. `kinds` instead of those that
-    the seed would draw."""
+    the seed would draw; `make_cluster` (name, nodes, token_ms, links) for another engine."""
     draw = random.Random(f"{seed}/run")
     token_ms = draw.choice((200, 1000))
     links = (
@@ -530,7 +534,11 @@ def run_group(
         if nodes <= 3
         else draw.choice((("lan",), ("lan", "ring")))
     )
-    cluster = GroupCluster(f"group/{nodes}/{seed}", nodes, token_ms=token_ms, links=links, make_engine=make_engine)
+    name = f"group/{nodes}/{seed}"
+    if make_cluster is not None:
+        cluster = make_cluster(name, nodes, token_ms=token_ms, links=links)
+    else:
+        cluster = GroupCluster(name, nodes, token_ms=token_ms, links=links, make_engine=make_engine)
     result = GroupRun(seed=seed, nodes=nodes)
     world = cluster.world
     faults = _Faults(cluster, kinds)

@@ -110,6 +110,8 @@ class CorosyncGroup:
         self._frozen_since = 0
         self._dirty = False
         self._assemblies: dict[int, _Assembly] = {}
+        self._serials: dict[int, int] = {}  # of each sender's last message in this view
+        self._sent_serial = 0
         self._control: list[bytes] = []
         self._calling: bytes | None = None  # a multicast that Corosync has not taken yet
         self._calling_control = False
@@ -371,6 +373,8 @@ class CorosyncGroup:
         self._frozen = False
         self._frozen_since = 0
         self._assemblies = {}
+        self._serials = {}
+        self._sent_serial = 0
         self._current = group.View(
             id=id,
             nodes=tuple(NodeId(node) for node in self._ring_nodes),
@@ -422,8 +426,8 @@ class CorosyncGroup:
             self._excluded = tuple(other for other in self._excluded if other != node)
             self._freeze(f"heard {node} {zlib.crc32(data)}")
         match packet:
-            case packets.Data(view=view, pieces=pieces):
-                self._on_data(node, view, pieces)
+            case packets.Data(view=view, serial=serial, pieces=pieces):
+                self._on_data(node, view, serial, pieces)
             case packets.Standing():
                 self._on_standing(node, packet)
             case packets.Nudge():
@@ -431,12 +435,18 @@ class CorosyncGroup:
             case _:
                 assert_never(packet)
 
-    def _on_data(self, node: int, view: ViewId, pieces: tuple[packets.Piece, ...]) -> None:
+    def _on_data(self, node: int, view: ViewId, serial: int, pieces: tuple[packets.Piece, ...]) -> None:
         if self.view is None:
             return  # nobody here to tell
         if self._frozen or view != self.view.id or node not in self.view.members:
             self.counters["dropped_other_view"] += 1
             return
+        if serial != self._serials.get(node, 0) + 1:
+            self._report("gap", peer=str(node), serial=str(serial))
+            self._freeze("")
+            self._nudge()
+            return
+        self._serials[node] = serial
         if node == self._node:
             self._outgoing.came_back()
         for piece in pieces:
@@ -486,7 +496,9 @@ class CorosyncGroup:
             self._calling = self._control.pop(0)
             self._calling_control = True
         elif not self._frozen and self.view is not None and self._outgoing.may_send:
-            self._calling = packets.encode(packets.Data(self.view.id, self._outgoing.next_pieces()))
+            self._sent_serial += 1
+            data = packets.Data(self.view.id, self._sent_serial, self._outgoing.next_pieces())
+            self._calling = packets.encode(data)
             self._calling_control = False
         if self._calling is not None:
             self._effects.append(Multicast(data=self._calling))

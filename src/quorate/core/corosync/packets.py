@@ -54,7 +54,10 @@ class Piece(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Data(msgspec.Struct, frozen=True, array_like=True, tag="d"):
+    """`serial` counts the sender's messages in the view, from one: no gap goes unnoticed."""
+
     view: ViewId
+    serial: int
     pieces: tuple[Piece, ...]
 
 
