@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from quorate.core.scheduler.digests import digest_of
 from quorate.core.scheduler.failcounts import strip_instance
 from quorate.core.scheduler.working_set import WorkingSet
 from quorate.model.graph import Action, ActionKind, Graph, Synapse
@@ -36,6 +37,15 @@ def history_name(action: Action) -> str:
     if action.key.endswith(suffix):
         return action.key[: -len(suffix)]
     return action.resource or action.key
+
+
+def _digest(action: Action, interval: int) -> str:
+    """As the executor records it: the agent's parameters, and for recurring operations the timeout."""
+    pairs = {name: value for name, value in action.attributes.items() if not name.startswith("CRM_meta_")}
+    pairs.pop("pcmk_external_ip", None)
+    if interval:
+        pairs["CRM_meta_timeout"] = action.attributes.get("CRM_meta_timeout", "20000")
+    return digest_of(pairs)
 
 
 class Execution:
@@ -189,6 +199,7 @@ class Execution:
             "exit-reason": "", "call-id": str(self.call_id), "rc-code": str(rc), "op-status": status,
             "interval": str(interval), "last-rc-change": str(self.now), "exec-time": "0",
         })
+        op.set("op-digest", _digest(action, interval))
         for source in ("migrate_source", "migrate_target"):
             value = action.attributes.get(f"CRM_meta_{source}")
             if value is not None:

@@ -108,8 +108,8 @@ def _changed(ws: WorkingSet, rsc: Resource, node: Node, op: Operation, expired: 
                 _cancel(ws, rsc, node, op, "orphan")
             return True
     change = Change.RESTART if expired else compare(ws, rsc, node, op.xml, op.task, op.interval_ms)
-    if change is Change.MATCH:
-        return False
+    if change in (Change.MATCH, Change.UNKNOWN):
+        return False  # without a digest nothing is known to have changed
     if change is Change.RESTART:
         _force(ws, rsc, node, op)
         return True
