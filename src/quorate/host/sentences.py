@@ -39,6 +39,7 @@ SENTENCES: Mapping[str, tuple[str, ...]] = {
         "{what} could not be made durable: {error}",
         "This node cannot keep the configuration and leaves the group: {error}",
     ),
+    "storage-hangs": ("The disk has not answered for {after_s} s: this manager ends, the others need not wait for it",),
     "stored-state": ("{text}",),
     "journal-record": ("A change in the journal could not be applied and those behind it are not used: {text}",),
     "fork-kept": ("A configuration that the cluster has not chosen is kept as {file}",),

@@ -7,8 +7,10 @@ from typing import Any
 
 from quorate.core import effects as fx
 from quorate.core import events as ev
+from quorate.core.arbitration.conditions import Presence
 from quorate.core.node import Manager, ManagerConfiguration
 from quorate.model import group, protocol
+from quorate.model.cib import status
 from quorate.model.entries import Position
 from quorate.model.ids import SECOND, ViewId
 
@@ -133,3 +135,42 @@ def test_a_fencing_asked_for_again_is_answered_and_not_begun_again():
     nodes.effects["n1"].clear()
     assert nodes.ask("n1", ask, client=2).rc == 1
     assert not any(isinstance(effect, (fx.ToEngine, fx.SetTimer)) for effect in nodes.effects["n1"])
+
+
+def test_a_node_asked_to_stop_while_the_view_changes_still_leaves():
+    nodes = Several(3)
+    nodes.views((1, 2, 3))
+    nodes.give("n3", ev.StopAsked())
+    nodes.views((2, 3), (1,))  # what n3 had sent is lost with the view
+    assert status.get_attribute(nodes.managers["n2"].state.cib, "n3", "shutdown") is not None
+
+
+def test_an_operators_word_that_comes_too_late_does_not_take_a_living_member_for_off():
+    """n3 was lost when its death was confirmed by hand; it is back, in the same boot, before the log has the word."""
+    nodes = Several(3)
+    nodes.views((1, 2, 3))
+    nodes.views((1, 2), (3,))
+    confirmed = protocol.FenceConfirmed(serial=1, request="c", target="n3")
+    nodes.give("n1", ev.Asked(client=1, uid=0, user="root", request=confirmed))
+    nodes.views((1, 2, 3))  # the confirmation was on its way
+    presences = {name: manager.state.presence("n3") for name, manager in nodes.managers.items()}
+    assert presences == dict.fromkeys(("n1", "n2", "n3"), Presence.ONLINE)
+    (answer,) = nodes.answers["n1"]
+    assert answer.rc != 0 and "alive" in answer.message
+
+
+def test_a_disk_that_does_not_answer_ends_the_manager():
+    """Else a member that never holds the state on disk would keep the others from deciding, for ever."""
+    nodes = Several(3)
+    nodes.disk_hangs = {"n3"}
+    nodes.views((1, 2, 3))
+    (timer,) = [e for e in nodes.effects["n3"] if isinstance(e, fx.SetTimer) and e.name == "replication-disk"]
+    nodes.now = timer.at
+    nodes.give("n3", ev.TimerFired(name="replication-disk"))  # the answer may stand behind it: once more
+    assert not any(isinstance(effect, fx.StopNode) for effect in nodes.effects["n3"])
+    nodes.now += SECOND
+    nodes.give("n3", ev.TimerFired(name="replication-disk"))
+    assert any(isinstance(effect, fx.StopNode) and effect.how == "exit" for effect in nodes.effects["n3"])
+    assert any(isinstance(effect, fx.Report) and effect.code == "storage-hangs" for effect in nodes.effects["n3"])
+    nodes.give("n1", ev.TimerFired(name="replication-disk"))
+    assert not any(isinstance(effect, fx.StopNode) for effect in nodes.effects["n1"])

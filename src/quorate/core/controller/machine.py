@@ -274,7 +274,8 @@ class Controller:
             case entries.FenceRequest():
                 pass
             case entries.FenceResult():
-                self._fenced(entry, state)
+                if event.rc == 0:
+                    self._fenced(entry, state)
             case entries.ManagerLapsed() | entries.NodeRemoved() | entries.ShutdownAsked():
                 self._want(f"{type(entry).__name__} of {entry.node}", AWAIT)
             case entries.PeerLapsed():

@@ -111,7 +111,8 @@ class Fencer:
             case ev.Situation():
                 self._situation_changed(event, now, state)
             case ev.Applied():
-                self._applied(event.entry, now, state)
+                if not (event.rc and isinstance(event.entry, entries.FenceResult)):  # a refused word settles nothing
+                    self._applied(event.entry, now, state)
             case ev.Committed():
                 if isinstance(event.entry, entries.FenceRequest) and event.entry.executor == self.node:
                     self._effects += self._execution.begin(event.entry, now, state)

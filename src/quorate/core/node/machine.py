@@ -28,7 +28,7 @@ from quorate.core.executor import Executor
 from quorate.core.fencing import Fencer
 from quorate.core.quorum.rights import NO_RIGHTS, Known, rights
 from quorate.core.replication.apply import operation_of
-from quorate.core.replication.machine import Identity, Output, Replication
+from quorate.core.replication.machine import FULL, Identity, Output, Replication
 from quorate.core.replication.state import ReplicatedState
 from quorate.model import entries, group
 from quorate.model.cib import Cib, CibError, apply, get_option
@@ -339,6 +339,7 @@ class Manager:
                     self._inner.extend(self._replica.submit(output.entry))
                 case ev.Applied() | ev.EntryLost():
                     self._log(self.requests.inner(output, now))
+                    self._leave_all_the_same(output)
                     self._tell_all(output, now)
                 case ev.Committed():
                     self._log(self.requests.inner(output, now))
@@ -354,6 +355,13 @@ class Manager:
     def _tell_all(self, event: ev.Inner, now: int) -> None:
         for machine in (self.executor, self.fencer, self.controller):
             self._give(machine, event, now)
+
+    def _leave_all_the_same(self, event: ev.Applied | ev.EntryLost) -> None:
+        """This node's wish to leave must not be lost with a view."""
+        entry = event.entry
+        if isinstance(event, ev.EntryLost) and isinstance(entry, entries.ShutdownAsked) and self.leaving:
+            if entry.node == self.configuration.node and event.cause != FULL:
+                self._log([fx.Log(entry=entry)])
 
     def _own_departure(self, committed: ev.Committed) -> bool:
         entry = committed.entry

@@ -438,7 +438,7 @@ class Requests:
     def inner(self, event: ev.Applied | ev.Committed | ev.EntryLost, now: int) -> list[Output]:
         entry = event.entry
         if isinstance(entry, entries.FenceResult):
-            return self._fence_result(entry) if isinstance(event, ev.Applied) else []
+            return self._fence_result(entry, event) if isinstance(event, ev.Applied) else []
         request_id = getattr(entry, "request", "")
         waiting = self._open.get(request_id) if request_id else self._by_entry(entry)
         if waiting is None:
@@ -464,7 +464,7 @@ class Requests:
             (waiting for waiting in self._open.values() if waiting.entry is entry or waiting.entry == entry), None
         )
 
-    def _fence_result(self, result: entries.FenceResult) -> list[Output]:
+    def _fence_result(self, result: entries.FenceResult, applied: ev.Applied) -> list[Output]:
         out: list[Output] = []
         for key, waiting in list(self._open.items()):
             request = waiting.request
@@ -474,6 +474,11 @@ class Requests:
             ):
                 continue
             if isinstance(request, protocol.FenceConfirmed) and not result.by_hand:
+                continue
+            if applied.rc:  # an operator's word that was refused; a fencing that was asked for goes on
+                if isinstance(request, protocol.FenceConfirmed):
+                    del self._open[key]
+                    out.append(self._answer(waiting, rc=applied.rc, message=applied.message))
                 continue
             if not result.confirmed and not self._manager.fencer.is_final(result):
                 continue

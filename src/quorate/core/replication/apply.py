@@ -224,6 +224,10 @@ def _fenced(state: ReplicatedState, entry: entries.FenceResult) -> Applied:
         return Applied(void=True, message="no such request")
     if fence is not None and fence.result is not None:
         return Applied(message="settled before")
+    presence = state.presence(entry.target)
+    if entry.by_hand and entry.confirmed and is_present(presence) and presence is not Presence.GRACED:
+        # it came back while the word was on its way: what it runs is not free
+        return Applied(rc=UNSAFE, message=f"{entry.target} is a member again and alive; nothing was changed")
     if fence is None:  # the operator's word without a request: kept in the history as one
         fence = FenceState(
             request=entries.FenceRequest(

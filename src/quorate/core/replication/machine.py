@@ -49,6 +49,9 @@ JOURNAL_BYTES_MAX = 4 * 1024 * 1024
 WAITING_MAX = 20_000  # entries kept until this node may send
 DIGEST_EVERY = 64  # configuration entries between comparisons of replicas
 HELLO_TIMER = "replication-hello"
+DISK_DEADLINE_NS = 30 * SECOND  # a write that takes longer will not come back
+DISK_TIMER = "replication-disk"
+FULL = "too many entries wait"
 
 
 class Phase(enum.Enum):
@@ -123,6 +126,9 @@ class Replication:
         self._saving: dict[int, int] = {}  # key of a save -> index it covers
         self._sync_key: int | None = None
         self._next_key = 1
+        self._unsaved: dict[int, int] = {}  # key of every write under way -> ns since when, oldest first
+        self._doubted = 0  # key of a write that was late when last looked at
+        self._now = 0
         self._courier = Courier()
         self._waiting: list[entries.Entry] = []
         self._ack_sent = (0, 0)
@@ -181,13 +187,14 @@ class Replication:
         told."""
         if not self.is_synced:
             if len(self._waiting) >= WAITING_MAX:
-                return [ev.EntryLost(entry=entry, cause="too many entries wait")]
+                return [ev.EntryLost(entry=entry, cause=FULL)]
             self._waiting.append(entry)
             return []
         self._send(entry)
         return self._drain()
 
     def handle_engine(self, event: group.EngineEvent, now: int) -> list[Output]:
+        self._now = now
         match event:
             case group.ViewChanged():
                 self._view_changed(event.view, now)
@@ -202,6 +209,7 @@ class Replication:
         return self._drain()
 
     def handle_saved(self, event: ev.Saved) -> list[Output]:
+        self._unsaved.pop(event.key, None)
         if event.error:
             self._out.append(fx.Report(severity="critical", code="storage-failed", fields={"error": event.error}))
             self._saving.pop(event.key, None)
@@ -217,6 +225,9 @@ class Replication:
         return self._drain()
 
     def handle_timer(self, name: str, now: int) -> list[Output]:
+        self._now = now
+        if name == DISK_TIMER:
+            self._watch_disk(now)
         if name == HELLO_TIMER and self.phase is Phase.HELLO and self.view is not None:
             missing = tuple(i for i in self.view.members if i not in {h.node_id for h in self._hellos.values()})
             heard = [hello.node_id for hello in self._hellos.values()]
@@ -620,7 +631,27 @@ class Replication:
     def _key(self) -> int:
         key = self._next_key
         self._next_key += 1
+        if not self._unsaved:
+            self._out.append(fx.SetTimer(name=DISK_TIMER, at=self._now + DISK_DEADLINE_NS))
+        self._unsaved[key] = self._now
         return key
+
+    def _watch_disk(self, now: int) -> None:
+        """A disk that neither takes a write nor refuses it: this member holds the others up, and must go."""
+        key, oldest = next(iter(self._unsaved.items()), (0, now))
+        if not key:
+            return
+        if now < oldest + DISK_DEADLINE_NS:
+            self._out.append(fx.SetTimer(name=DISK_TIMER, at=oldest + DISK_DEADLINE_NS))
+            return
+        if self._doubted != key:  # after a pause of this process the answer may stand behind this timer
+            self._doubted = key
+            self._out.append(fx.SetTimer(name=DISK_TIMER, at=now + SECOND))
+            return
+        seconds = str((now - oldest) // SECOND)
+        self._out.append(fx.Report(severity="critical", code="storage-hangs", fields={"after_s": seconds}))
+        self._leave(f"the disk has not answered for {seconds} s")
+        self._out.append(fx.StopNode(how="exit", cause=f"storage: no answer for {seconds} s"))
 
     # ---- acknowledgement and commit --------------------------------------------------------------
 
