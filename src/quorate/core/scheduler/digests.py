@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
+
+from quorate.model.cib.digests import parameters_digest
 
 from .configuration import parameters
 from .operations import operation_settings
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .actions import Action
 
 _DROPPED = frozenset(("id", "crm_feature_set", "op-digest", "on_node", "on_node_uuid", "pcmk_external_ip"))
-_ESCAPES = {'"': "&quot;", "\n": "&#10;", "\t": "&#9;", "\r": "&#13;"}
 
 
 class Change(enum.Enum):
@@ -29,9 +28,8 @@ class Change(enum.Enum):
 
 
 def digest_of(pairs: Mapping[str, str]) -> str:
-    """MD5 of a <parameters/> element with sorted attributes, as Pacemaker has written it since 1.0."""
-    body = "".join(f' {name}="{escape(pairs[name], _ESCAPES)}"' for name in sorted(pairs))
-    return hashlib.md5(f" <parameters{body}/>\n".encode(), usedforsecurity=False).hexdigest()
+    """As the executor records it."""
+    return parameters_digest(pairs)
 
 
 def operation_parameters(ws: WorkingSet, rsc: Resource, node: Node | None, task: str, interval_ms: int) -> dict[str, str]:

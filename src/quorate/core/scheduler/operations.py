@@ -51,7 +51,7 @@ def op_interval_ms(op: etree._Element) -> int:
 
 def is_enabled(op: etree._Element) -> bool:
     text = op.get("enabled")
-    if text is None:
+    if text is None and len(op):
         for pair in op.iter("nvpair"):
             if pair.get("name") == "enabled":
                 text = pair.get("value")
@@ -87,18 +87,18 @@ def _shortest_monitor(rsc: Resource) -> etree._Element | None:
     return best
 
 
-def _settings_cache(ws: WorkingSet) -> dict[tuple[int, str, int, int], OperationSettings]:
+def _settings_cache(ws: WorkingSet) -> dict[tuple[int, str, int], OperationSettings]:
     cache = ws.extra.get("op_settings")
     if cache is None:
         cache = ws.extra["op_settings"] = {}
-    found: dict[tuple[int, str, int, int], OperationSettings] = cache
+    found: dict[tuple[int, str, int], OperationSettings] = cache
     return found
 
 
 def operation_settings(ws: WorkingSet, rsc: Resource, node: Node | None, task: str, interval_ms: int) -> OperationSettings:
     """Settings of an operation of `rsc` (on `node`, where rules depend on it). Cached."""
     cache = _settings_cache(ws)
-    key = (rsc.index, task, interval_ms, node.index if node is not None and rsc.parameters_vary else -1)
+    key = (rsc.index, task, interval_ms)
     found = cache.get(key)
     if found is None:
         found = cache[key] = _read_settings(ws, rsc, node, task, interval_ms)
