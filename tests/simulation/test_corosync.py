@@ -65,11 +65,6 @@ def _always_together(other: packets.Standing, mine: packets.Standing) -> bool:
     return mine.previous != NO_VIEW and other.previous != NO_VIEW
 
 
-def _resend(self: Outgoing) -> list[int]:
-    self.again()
-    return []
-
-
 def _number_from_nothing(self: CorosyncGroup, ring: Any, agreed: Any) -> ViewId:
     return ViewId(ring.sequence, ring.node, 0)
 
@@ -84,7 +79,6 @@ def _lose_in_silence(self: Outgoing) -> list[int]:
 PLANTED: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "no-freeze": (CorosyncGroup, "_freeze", _no_freeze),
     "always-together": (machine, "_came_along", _always_together),
-    "resend-in-new-ring": (Outgoing, "lose_begun", _resend),
     "number-from-nothing": (CorosyncGroup, "_next_id", _number_from_nothing),
     "queued-is-delivered": (Outgoing, "lose_begun", _lose_in_silence),
 }

@@ -30,6 +30,7 @@ from quorate.model.settings import (
     SettingsError,
     UdpLink,
 )
+from quorate.tools import setup_corosync
 
 EXIT_OK = 0
 EXIT_USAGE = 64
@@ -173,6 +174,8 @@ def _write_whole(target: Path, text: str, mode: int) -> None:
 @click.option("--port", type=int, default=5405, show_default=True, help="UDP port of the links.")
 @click.option("--token-ms", type=int, default=1000, show_default=True, help="Silence after which a peer is lost.")
 @click.option("--baud", type=click.Choice([str(rate) for rate in BAUD_RATES]), default="115200", show_default=True)
+@click.option("--engine", type=click.Choice(["heartbeat", "corosync"]), default="heartbeat", show_default=True)
+@click.option("--corosync-conf", metavar="PATH", help="With corosync: its file; default /etc/corosync/corosync.conf.")
 @click.option("--key-file", help="Place of the key file.")
 @click.option("--state-dir", help="Directory for what must survive a boot.")
 @click.option("--run-dir", help="Directory for sockets.")
@@ -186,13 +189,15 @@ def init(
     port: int,
     token_ms: int,
     baud: str,
+    engine: str,
+    corosync_conf: str | None,
     key_file: str | None,
     state_dir: str | None,
     run_dir: str | None,
     config: str | None,
     force: bool,
 ) -> int:
-    """Write a first quorate.toml for this node."""
+    """Write a first quorate.toml for this node; with --engine corosync also Corosync's file and key."""
     target = config_path(config)
     if target.exists() and not force:
         return _fail(EXIT_EXISTS, f"{target} exists; use --force to replace it, or --config to write another")
@@ -218,6 +223,7 @@ def init(
         token_ms=token_ms,
         baud=int(baud),
         places={name: value for name, value in places.items() if value},
+        engine=engine,
     )
     try:
         settings = Settings.parse(text, str(target))
@@ -225,6 +231,10 @@ def init(
         for mistake in error.mistakes:
             click.echo(f"error: {mistake.key}: {mistake.what}; {mistake.remedy}", err=True)
         return EXIT_CONFIG
+    if engine == "corosync":
+        code = setup_corosync.write(settings, Path(corosync_conf) if corosync_conf else None, force, _write_whole)
+        if code:
+            return code
     try:
         _write_whole(target, text, mode=0o644)
     except OSError as error:
@@ -232,7 +242,7 @@ def init(
     click.echo(f"{target}: written for node {this} of cluster {cluster}.")
     for warning in settings.warnings():
         click.echo(f"warning: {warning}")
-    if not Path(settings.key_file).exists():
+    if engine == "heartbeat" and not Path(settings.key_file).exists():
         click.echo(f"Next: quorate keygen (on one node), copy {settings.key_file} to the others;")
     click.echo(
         "Next: write the same file on the other nodes with their own `node = ...`; then quorate check and quorate run."
@@ -250,10 +260,13 @@ def first_configuration(
     token_ms: int,
     baud: int,
     places: dict[str, str],
+    engine: str = "heartbeat",
 ) -> str:
     """The text of a new file. Ids are written out, 1, 2, ..., so that a change of address changes nobody's id."""
     lines = [f"cluster = {_quoted(cluster)}", f"node = {_quoted(this)}  # the only line that differs from node to node"]
     lines += [f"{name} = {_quoted(value)}" for name, value in places.items()]
+    if engine != "heartbeat":
+        lines.append(f"engine = {_quoted(engine)}")
     lines.append(f"token_ms = {token_ms}")
     if len(members) == 2:
         lines += ["", "[quorum]", "two_node = true  # one of two may go on alone once the other is fenced"]
@@ -362,6 +375,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _examine_key(settings: Settings) -> Iterator[Finding]:
+    if settings.engine == "corosync":
+        for severity, place, text in setup_corosync.examine(settings):
+            yield Finding(severity=severity, place=place, text=text)
+        return
     try:
         read_keys(Path(settings.key_file))
     except authkey.AuthKeyError as error:
@@ -370,7 +387,7 @@ def _examine_key(settings: Settings) -> Iterator[Finding]:
 
 
 def _examine_links(settings: Settings) -> Iterator[Finding]:
-    running = is_running(settings)
+    running = is_running(settings) or (settings.engine == "corosync" and setup_corosync.is_running())
     for link in settings.my_links:
         place = f"{settings.source}: link {link.name}"
         if isinstance(link, UdpLink):
