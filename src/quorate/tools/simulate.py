@@ -127,6 +127,9 @@ def _time(call: Invocation, parsed: Parsed, root: etree._Element) -> tuple[int, 
 def _run(session: _Session) -> int:
     parsed, call, root = session.parsed, session.call, session.root
     injected = _inject(session, root)
+    if root.get("validate-with") == "none":
+        session.say('Schema validation of configuration is disabled (support for validate-with set to "none" is deprecated '
+                    "and will be removed in a future release)")
     if session.notice:
         session.say(session.notice)
     before = unpack(root, session.now)

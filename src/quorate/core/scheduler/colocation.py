@@ -364,7 +364,7 @@ def effect_of(dependent: Resource, primary: Resource, constraint: Colocation, pr
     role_dependent, role_primary = role_resource(dependent), role_resource(primary)
     if (
         constraint.dependent_role >= Role.UNPROMOTED and role_dependent.parent is not None
-        and role_dependent.parent.promotable and not role_dependent.provisional
+        and role_dependent.top.promotable and not role_dependent.provisional
     ):
         return Effect.ROLE
     if not preview and not dependent.provisional:

@@ -467,10 +467,9 @@ class _Updater:
 
 def _note(action: Action, cause: Action, unrunnable: bool = False) -> None:
     """Remember why an action is needed or cannot be: the first cause stays, and a cause of one's own is passed on."""
-    if action.reason is not None or cause.rsc is None:
-        if action.reason is not None or cause.reason is None and not cause.key.startswith("one-or-more"):
-            return
-    if cause.rsc is action.rsc:
+    if action.reason is not None:
+        return
+    if cause.rsc is not None and cause.rsc is action.rsc:
         action.reason = cause.reason
         return
     name = cause.rsc.id if cause.rsc is not None else None

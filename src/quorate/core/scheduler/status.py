@@ -163,9 +163,7 @@ def _determine_online(ws: WorkingSet, node: Node, state: etree._Element) -> None
         node.online = False
         if in_cluster and is_peer:
             node.online = join == "member"
-        elif in_cluster and not is_peer and not node.expected_up:
-            node.online = False
-        elif node.expected_up:
+        elif in_cluster and node.expected_up:
             fence_node(ws, node, "peer is unexpectedly down")
 
 
