@@ -298,3 +298,47 @@ def test_a_graced_nodes_disk_is_missing_from_a_majority():
     bus.submit("n1", change(2))
     bus.run()
     assert change(2) in bus.members["n1"].committed
+
+
+def test_a_fencing_of_a_node_never_seen_says_nothing_once_it_is_here():
+    """Start-up fencing names no boot; the node that joins meanwhile is alive, whatever the device says later."""
+    bus = Bus(3)
+    bus.views(["n1", "n2"])
+    bus.submit(
+        "n1",
+        entries.FenceRequest(
+            id="f", target="n3", boot_id="", action="reboot", origin="n1", client="dc", executor="n1",
+            devices=("d",), timeout_ms=1, delay_ms=0, cause="never seen", at=1,
+        ),
+    )  # fmt: skip
+    bus.run()
+    bus.members["n1"].replica._running = lambda: ("fence:f",)
+    bus.views(bus.names)
+    bus.submit(
+        "n1",
+        entries.FenceResult(
+            id="f", target="n3", boot_id="", action="reboot", executor="n1", device="d", confirmed=True
+        ),
+    )  # fmt: skip
+    bus.run()
+    for member in bus.members.values():
+        assert member.replica.state.presence("n3") is Presence.ONLINE
+        result = member.replica.state.fences["f"].result
+        assert result is not None and result.void
+
+
+def test_what_a_forced_fork_outdoes_is_told_as_lost():
+    """Two forced writes of a lone node go further than the majority's last one: that one is kept and named as lost."""
+    bus = Bus(3)
+    bus.views(bus.names)
+    bus.members["n2"].view = None  # n2 does not hear it
+    bus.submit("n1", change(1))
+    bus.run()
+    assert change(1) in bus.members["n1"].committed
+    bus.views(["n2"])
+    for number in (2, 3):
+        bus.submit("n2", change(number, forced=True))
+    bus.run()
+    bus.views(bus.names)
+    assert any(report.code == "configuration-lost" for report in bus.members["n1"].reports)
+    assert bus.members["n1"].forks

@@ -326,7 +326,7 @@ class Execution:
         if fence is None or not fence.is_open:
             return "settled"
         known = state.boot_ids.get(job.request.target, "")
-        if job.request.action != "on" and job.request.boot_id and known not in ("", job.request.boot_id):
+        if job.request.action != "on" and known not in ("", job.request.boot_id):
             return "booted"
         if situation is not None and not situation.rights.fence:
             return "no-right"

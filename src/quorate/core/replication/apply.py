@@ -211,7 +211,7 @@ def _fence(state: ReplicatedState, entry: entries.FenceRequest) -> Applied:
     if entry.id in state.fences:
         return Applied(void=True, message="the same request again")
     record = state.nodes.get(entry.target)
-    if record is not None and entry.boot_id and record.boot_id not in ("", entry.boot_id) and entry.action != "on":
+    if record is not None and record.boot_id not in ("", entry.boot_id) and entry.action != "on":
         return Applied(void=True, message=f"{entry.target} has booted since")
     state.fences[entry.id] = FenceState(request=entry)
     state.trim_fences()
@@ -250,7 +250,7 @@ def _fenced(state: ReplicatedState, entry: entries.FenceResult) -> Applied:
     state.trim_fences()
     if entry.confirmed and not entry.void and entry.action != "on":
         record = state.record(entry.target)
-        if entry.boot_id and record.boot_id not in ("", entry.boot_id):
+        if record.boot_id not in ("", entry.boot_id):
             return Applied(message=f"{entry.target} has booted since; this says nothing of it now")
         settle(state, entry.target, Presence.DOWN)
         if entry.by_hand:  # what is owed for this node is settled by the operator's word

@@ -63,7 +63,7 @@ def _settle_fences(state: ReplicatedState, hello: Hello, *, rebooted: bool) -> N
             continue
         request = fence.request
         cause = ""
-        if request.target == hello.node and request.action != "on" and request.boot_id not in ("", hello.boot_id):
+        if request.target == hello.node and request.action != "on" and request.boot_id != hello.boot_id:
             cause = "the target has booted since"
         elif request.executor == hello.node and f"fence:{request.id}" not in hello.running:
             cause = "never begun: it was not committed before the view changed"

@@ -441,7 +441,7 @@ class Replication:
         mine = self.state
         if mine.cib.config_digest() == winner.cib.config_digest():
             return
-        behind = mine.position < winner.position and not self.dirty and not mine.forked
+        behind = mine.position < winner.position and not self.dirty and not mine.forked and not winner.forked
         if mine.position == Position(0, 0) and not self.dirty:
             return  # a configuration that nobody has ever changed
         name = f"fork-{mine.position.lineage}-{mine.position.index}-epoch{mine.cib.version.epoch}"
