@@ -10,9 +10,11 @@ from .actions import (
     IF_FIRST_UNMIGRATABLE,
     IF_ON_SAME_NODE_OR_TARGET,
     IF_REQUIRED_ON_SAME_NODE,
+    MIGRATABLE,
     MIN_RUNNABLE_FIRST,
     ON_DC,
     OPTIONAL,
+    ORDERED,
     PSEUDO,
     RUNNABLE,
     UNMIGRATABLE_THEN_BLOCKS,
@@ -165,6 +167,10 @@ class _Builder:
             return False
         if first.flags & OPTIONAL and not first.flags & ALWAYS_IN_GRAPH:
             return False
+        if flags == ORDERED and first.task == "stop" and first.flags & MIGRATABLE and action.task == "stop" and (
+            first.rsc is not action.rsc
+        ):
+            return False  # an optional order does not hold a stop back for what migrates away alive
         return bool(first.flags & ADDED) or self.belongs(first)
 
     # -- attributes
