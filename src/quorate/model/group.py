@@ -30,13 +30,15 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """One group view as seen by one node. All tuples are sorted by node id.
 
     `nodes`: up, by heartbeats heard both ways. `members`: of these, whose manager has joined. `transitional`: of
-    `members`, those which came with this node from its previous view and delivered the same messages there.
+    `members`, those which came with this node from its previous view and delivered the same messages there. `vetoed`:
+    the engine has a quorum of its own (Corosync's) which says no; its yes counts for nothing.
     """
 
     id: ViewId
     nodes: tuple[NodeId, ...]
     members: tuple[NodeId, ...]
     transitional: tuple[NodeId, ...]
+    vetoed: bool = False
 
 
 # ---- engine -> manager ------------------------------------------------------------------------------------------

@@ -218,3 +218,17 @@ def test_long_submissions_are_cut_and_small_ones_travel_together() -> None:
     )
     assert len(messages) <= 5
     assert outgoing.lose_begun() == list(range(1, 30)) and outgoing.queued_bytes == 0
+
+
+def test_votequorums_no_is_a_veto_in_the_view() -> None:
+    one = One()
+    one.joins()
+    one.does(quorum())
+    one.back()
+    assert not one.views()[-1].vetoed
+    one.does(QuorumChanged(ring=RING, nodes=(1,), quorate=False))
+    one.back()
+    assert one.views()[-1].vetoed
+    one.does(quorum())
+    one.back()
+    assert not one.views()[-1].vetoed and len(one.views()) == 3

@@ -65,7 +65,12 @@ def test_every_combination_of_two_nodes(options: dict[str, bool]):
                 assert not granted.quorate and not granted.fence and not granted.take_over
             if granted.write:
                 assert granted.quorate or policy == "ignore"
-            held = {"keep": granted.keep, "fence": granted.fence, "write": granted.write, "take-over": granted.take_over}
+            held = {
+                "keep": granted.keep,
+                "fence": granted.fence,
+                "write": granted.write,
+                "take-over": granted.take_over,
+            }
             assert {name for name, has in held.items() if not has} == {name for name, _ in granted.why}
 
 
@@ -90,3 +95,15 @@ def test_votes_are_weighed():
 
 def test_unknown_policy_is_the_safe_one():
     assert rights(electorate(3), known({"n0": Presence.ONLINE}, policy="whatever")).policy == "stop"
+
+
+def test_an_engines_own_quorum_may_veto_only():
+    voters = electorate(3)
+    all_there = {name: Presence.ONLINE for name in voters.votes}
+    vetoed = rights(
+        voters, Known(presences=all_there, seen_all=True, synced=True, writable=True, policy="stop", vetoed=True)
+    )
+    assert not (vetoed.quorate or vetoed.keep or vetoed.fence or vetoed.write or vetoed.take_over)
+    assert ("keep", "vetoed") in vetoed.why
+    alone = {name: Presence.ONLINE if name == "n0" else Presence.LOST for name in voters.votes}
+    assert not rights(voters, known(alone)).quorate  # its yes counts for nothing

@@ -270,7 +270,10 @@ class CorosyncGroup:
         self._freeze("" if is_first else f"ring {ring.sequence} {ring.node}")
 
     def _on_quorum(self, event: QuorumChanged, now: int) -> None:
+        same = event.ring == self._quorum_ring
         if event.quorate != self._quorate:
+            if same and not self._dirty:
+                self._nudge()
             self._report("votequorum", quorate=str(event.quorate).lower())
         self._quorum_ring = event.ring
         self._quorate = event.quorate
@@ -307,6 +310,7 @@ class CorosyncGroup:
                 digest=self._digest,
                 latest=self._latest,
                 first_number=self._first_number,
+                quorate=self._quorate,
                 incarnation=self._incarnation,
             )
         )
@@ -382,6 +386,7 @@ class CorosyncGroup:
             transitional=tuple(
                 NodeId(node) for node in members if node == self._node or _came_along(standing_of[node], mine)
             ),
+            vetoed=not all(each.quorate for each in agreed),
         )
         self.counters["views"] += 1
         self._effects.append(CancelTimer(name="again"))

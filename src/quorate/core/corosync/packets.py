@@ -31,6 +31,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True, tag="s"):
     digest: int
     latest: ViewId
     first_number: int
+    quorate: bool
     incarnation: int
 
 

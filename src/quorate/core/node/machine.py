@@ -420,6 +420,7 @@ class Manager:
                 synced=True,
                 writable=replica.writable,
                 policy=self._effective_policy(),
+                vetoed=replica.view.vetoed,
             ),
         )
         return ev.Situation(

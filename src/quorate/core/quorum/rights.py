@@ -64,6 +64,7 @@ class Known:
     synced: bool
     writable: bool
     policy: str
+    vetoed: bool = False  # by the engine's own quorum
 
 
 def present_votes(electorate: Electorate, presences: Mapping[str, Presence]) -> int:
@@ -77,6 +78,8 @@ def present_votes(electorate: Electorate, presences: Mapping[str, Presence]) -> 
 
 def is_quorate(electorate: Electorate, known: Known) -> tuple[bool, str]:
     """Whether this partition has quorum, and the code of the reason when it has not."""
+    if known.vetoed:
+        return False, "vetoed"
     votes = present_votes(electorate, known.presences)
     needed = 1 if electorate.two_node and len(electorate.votes) == 2 else electorate.majority
     if votes < needed:
