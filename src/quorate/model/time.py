@@ -116,7 +116,8 @@ def parse_duration(text: str) -> Duration:
         raise ValueError(f"'{text}' is not a duration")
     day_part, has_time, time_part = text[1:].partition("T")
     found: dict[str, int] = {}
-    for part, names in ((day_part, {"Y": "years", "M": "months", "W": "weeks", "D": "days"}),
+    for part, names in ((day_part, {"Y": "years", "M": "months", "W": "weeks", "D": "days",
+                                    "H": "hours", "S": "seconds"}),  # as in P10S, which is meant often
                         (time_part, {"H": "hours", "M": "minutes", "S": "seconds"})):
         if "".join(number + unit for number, unit in _DURATION.findall(part)) != part:
             raise ValueError(f"'{text}' is not a duration")

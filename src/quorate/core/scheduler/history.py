@@ -904,7 +904,8 @@ def _apply(ws: WorkingSet, rsc: Resource, node: Node, on_fail: OnFail) -> None:
     elif ":" in rsc.history_id and not rsc.unique and rsc.parent is not None:
         rsc.history_id = rsc.id  # numbered by an older version
     else:
-        ws.early_actions = [entry for entry in ws.early_actions if entry[0] != "stop" or entry[1] is not rsc]
+        ws.early_actions = [
+            entry for entry in ws.early_actions if entry[0] != "stop" or entry[1] is not rsc or entry[2] is not node]
     if rsc.role is Role.STOPPED and rsc.partial_source is node and rsc.partial_target is not None:
         rsc.role = Role.STARTED
 

@@ -18,6 +18,7 @@ from .actions import (
     order,
 )
 from .options import parse_boolean
+from .remote import Connection, connection_state
 from .status import fence_node
 from .working_set import Discovery, Kind, Node, Resource, Role, WorkingSet
 
@@ -25,9 +26,7 @@ from .working_set import Discovery, Kind, Node, Resource, Role, WorkingSet
 def schedule_probes(ws: WorkingSet) -> None:
     for node in ws.ordered_nodes:
         if not node.online:
-            if node.is_remote and node.remote_resource is not None and node.remote_resource.failed and (
-                ws.fencing_enabled
-            ):
+            if node.is_remote and node.remote_resource is not None and connection_state(node) is Connection.FAILED:
                 fence_node(ws, node, "the connection is unrecoverable")
             continue
         if node.unclean or not node.discovery_enabled:

@@ -291,6 +291,9 @@ def _unpack_histories(ws: WorkingSet, states: list[tuple[Node, etree._Element]])
         if node.is_remote_or_guest:
             determine_remote_online(ws, node)
             _handle_remote_attributes(ws, node)
+            if ws.fencing_enabled:  # what a lost guest may hold must be recovered
+                history.unpack_node_history(ws, node, element)
+                node.unpacked = True
 
 
 def _connection_known(ws: WorkingSet, node: Node) -> bool:

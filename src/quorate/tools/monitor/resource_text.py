@@ -112,7 +112,7 @@ class ResourceText:
     # ---- kinds --------------------------------------------------------------------------------------------------
 
     def _primitive(self, rsc: Resource) -> None:
-        node = (current_node(rsc) or rsc.pending_node) if self.with_nodes else None
+        node = (current_node(rsc) or rsc.pending_node or rsc.lock_node) if self.with_nodes else None
         self.lines.item(primitive_line(self.ws, rsc, display_id(rsc), node, with_node=self.with_nodes))
 
     def _group(self, rsc: Resource, only: Names) -> None:
