@@ -100,7 +100,10 @@ def _read(call: Invocation, parsed: Parsed) -> etree._Element:
         data = call.read_input()
     else:
         backend = open_backend(call)
-        data = etree.tostring(backend.query())
+        answer = backend.query()
+        if answer is None:
+            raise CommandFailed(Exit.NOINPUT, "the cluster has no CIB")
+        data = answer
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True, remove_comments=True)
     try:
         root = etree.fromstring(data, parser)
@@ -308,9 +311,12 @@ def _status(session: _Session, ws: WorkingSet, title: str) -> None:
     shown = Shown(sections={"nodes", "resources"}, inactive=True)
     status = ClusterStatus(ws=ws, now=session.now, reply=None, shown=shown)
     session.say(f"{title}:")
-    for number, write in enumerate((lambda lines: _nodes(status, lines), lambda lines: _resources(status, lines).write_list())):
+    for number in range(2):
         lines = Lines()
-        write(lines)
+        if number:
+            _resources(status, lines).write_list()
+        else:
+            _nodes(status, lines)
         if not lines.lines:
             continue
         if number:

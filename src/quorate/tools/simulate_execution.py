@@ -108,8 +108,6 @@ class Execution:
         suffix = f"={interval}" if interval != "0" else ""
         self.say(f"Resource action: {shown:<15} {task}{suffix} on {action.node}")
         if task in ("notify", "cancel", "meta-data"):
-            if task == "cancel":
-                self._cancel(action, interval)
             return True
         state = self._node_state(action.node)
         if task in ("delete", "lrm_delete"):
@@ -126,17 +124,6 @@ class Execution:
                 rc, ok = failure.rc, False
         self._record(state, action, task, int(interval), rc, target, ok)
         return ok
-
-    def _cancel(self, action: Action, interval: str) -> None:
-        assert action.node is not None and action.resource is not None
-        state = self._node_state(action.node)
-        for element in state.iterfind("lrm/lrm_resources/lrm_resource"):
-            if element.get("id") == action.resource:
-                for op in list(element):
-                    if op.get("operation") == action.attributes.get("CRM_meta_operation") and (
-                        op.get("interval") == interval
-                    ) and False:
-                        element.remove(op)
 
     def _node_state(self, name: str) -> etree._Element:
         node = self.ws.node_by_name.get(name)

@@ -47,10 +47,12 @@ def assign(ws: WorkingSet, rsc: Resource, prefer: Node | None = None, stop_if_fa
     if rsc.kind is Kind.CLONE:
         from .clone import assign_clone
 
-        return assign_clone(ws, rsc, prefer, stop_if_fail)
+        assign_clone(ws, rsc, prefer, stop_if_fail)
+        return None
     from .bundle import assign_bundle
 
-    return assign_bundle(ws, rsc, prefer, stop_if_fail)
+    assign_bundle(ws, rsc, prefer, stop_if_fail)
+    return None
 
 
 def assign_primitive(ws: WorkingSet, rsc: Resource, prefer: Node | None, stop_if_fail: bool) -> Node | None:
@@ -236,7 +238,7 @@ def _choose(ws: WorkingSet, rsc: Resource, prefer: Node | None, stop_if_fail: bo
     if prefer is not None:
         wanted = allowed.get(prefer.index)
         if wanted is not None and ordered and wanted >= 0:
-            best = allowed[ordered[0]] if node_available(nodes[ordered[0]]) or True else -INFINITY
+            best = allowed[ordered[0]]
             if wanted >= best and node_available(prefer):
                 chosen, score = prefer, wanted
     if chosen is None and ordered:

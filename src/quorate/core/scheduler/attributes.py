@@ -57,7 +57,7 @@ class AttributeSets:
     def __init__(self, ws: WorkingSet, blocks: Iterable[etree._Element], first_id: str | None = None) -> None:
         self.sets: list[tuple[int, int, str, list[etree._Element], list[tuple[str, str]]]] = []
         self.has_rules = False
-        for position, block in enumerate(blocks):
+        for block in blocks:
             found = resolve(ws, block)
             if found is None:
                 continue

@@ -58,7 +58,7 @@ def assign_bundle(ws: WorkingSet, bundle: Resource, prefer: Node | None, stop_if
         return
     bundle.assigning = True
     assignment.show_scores(ws, bundle, "pcmk__bundle_assign")
-    containers = sorted(containers_of(bundle), key=functools.cmp_to_key(lambda a, b: compare_instances(ws, a, b)))
+    containers = sorted(containers_of(bundle), key=functools.cmp_to_key(functools.partial(compare_instances, ws)))
     assign_instances(ws, bundle, containers, info.replicas_max, info.replicas_per_host)
     for replica in info.replicas:
         _assign_replica(ws, replica, prefer, stop_if_fail)

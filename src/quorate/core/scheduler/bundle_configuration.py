@@ -42,7 +42,7 @@ def unpack_bundle(ws: WorkingSet, bundle: Resource, element: etree._Element) -> 
         info.control_port = network.get("control-port")
         info.add_host = parse_boolean(network.get("add-host"), True)
         for name, value in network.attrib.items():
-            info.settings[f"network:{name}"] = str(value)
+            info.settings["network:" + str(name)] = str(value)
         for mapping in network:
             if mapping.tag == "port-mapping":
                 info.ports.append({str(k): str(v) for k, v in mapping.attrib.items()})

@@ -51,7 +51,7 @@ def assign_clone(ws: WorkingSet, clone: Resource, prefer: Node | None, stop_if_f
     assignment.show_scores(ws, clone, "pcmk__clone_assign")
     info = clone.clone
     assert info is not None
-    ordered = sorted(clone.children, key=functools.cmp_to_key(lambda a, b: compare_instances(ws, a, b)))
+    ordered = sorted(clone.children, key=functools.cmp_to_key(functools.partial(compare_instances, ws)))
     clone.children = ordered
     assign_instances(ws, clone, ordered, info.clone_max, info.clone_node_max)
     if clone.promotable:
@@ -221,8 +221,6 @@ def _assign_early(
     counts = dict(collective.counts)
     chosen: Node | None = None
     reserved = 0
-    lines = len(ws.score_lines) if ws.score_lines is not None else 0
-    del lines
     while reserved < available:
         chosen = _assign_instance(ws, collective, instance, current, max_per_node)
         if chosen is current:
@@ -419,8 +417,6 @@ def _instance_on(instances: list[Resource], node: Node, role: Role, current: boo
 def matches(instance: Resource, node: Node | None, role: Role, current: bool) -> bool:
     if role is not Role.UNKNOWN and role is not instance_role(instance, current):
         return False
-    if instance.removed and not current and False:
-        return False
     nodes = _nodes_of(instance, current)
     if not nodes:
         return False
@@ -441,8 +437,7 @@ def apply_clone_colocation(ws: WorkingSet, dependent: Resource, primary: Resourc
     if _can_interleave(dependent, constraint):
         interleaved = True
     if interleaved:
-        instance = find_compatible_instance(ws, dependent, primary, constraint.dependent_role if False else Role.UNKNOWN,
-                                            False)
+        instance = find_compatible_instance(ws, dependent, primary, Role.UNKNOWN, False)
         if instance is not None:
             assignment.apply_colocation(ws, dependent, instance, constraint, False)
         elif constraint.score >= INFINITY:

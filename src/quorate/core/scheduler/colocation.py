@@ -114,8 +114,6 @@ def unpack_colocation(ws: WorkingSet, element: etree._Element) -> None:
         ws.warn("score", f"colocation constraint '{place}': '{element.get('score')}' is not a score", place, "error")
         return
     if members:
-        if element.get("score") is None and not any(m.get("score") for m in members):
-            score = INFINITY if False else score
         previous: etree._Element | None = None
         for member in members:
             _within_set(ws, member, element, score)
@@ -180,9 +178,7 @@ def _within_set(ws: WorkingSet, members: etree._Element, element: etree._Element
         previous: Resource | None = None
         for rsc in resources:
             if previous is not None:
-                dependent, primary = (previous, rsc) if ordering == "listed" and False else (rsc, previous)
-                if ordering != "group":
-                    dependent, primary = previous, rsc
+                dependent, primary = (rsc, previous) if ordering == "group" else (previous, rsc)
                 add_colocation(ws, place, dependent, primary, local, role, role, None,
                                _influence(ws, element, rsc), True)
             previous = rsc

@@ -275,10 +275,10 @@ def _unpack_resources(ws: WorkingSet, resources: etree._Element) -> None:
     ws.resources.sort(key=lambda rsc: -rsc.priority)
     for node in ws.nodes:
         if node.kind is NodeKind.REMOTE and node.remote_resource is None:
-            connection = ws.resource_by_id.get(node.name)
-            if connection is not None:
-                node.remote_resource = connection
-                connection.remote_node = node
+            leading = ws.resource_by_id.get(node.name)
+            if leading is not None:
+                node.remote_resource = leading
+                leading.remote_node = node
     for node in ws.nodes:
         if node.is_guest:
             node.attributes["#kind"] = "container"
@@ -292,7 +292,6 @@ def link_container(ws: WorkingSet, rsc: Resource) -> None:
         if container is not None and container is not rsc:
             rsc.container = container
             container.fillers.append(rsc)
-            container.meta.setdefault("is-container", "true") if False else None
 
 
 def _op_place(op: etree._Element) -> tuple[str | None, Role]:
@@ -509,7 +508,6 @@ def _decode(ws: WorkingSet, rsc: Resource) -> None:
         reconnect = parameters(ws, rsc, None).get("reconnect_interval")
         rsc.remote_reconnect_ms = max(0, parse_interval_ms(reconnect, 0) or 0)
         ws.have_remote_nodes = True
-    rsc.allow_remote_hosts = parse_boolean(meta.get("allow-remote"), True) if False else True
     target = meta.get("target-role")
     if target is not None and target.lower() not in ("started", "default"):
         role = parse_role(target)
@@ -545,8 +543,6 @@ def _decode_requires(ws: WorkingSet, rsc: Resource) -> None:
     if rsc.kind not in (Kind.PRIMITIVE, Kind.GROUP, Kind.CLONE, Kind.BUNDLE):
         return
     text = rsc.meta.get("requires")
-    if rsc.kind is not Kind.PRIMITIVE:
-        text = text if text is not None else None
     fencing_default = Requires.FENCING if ws.fencing_enabled else Requires.QUORUM
     if rsc.is_fencing_device:
         if text is None or text.lower() in ("fencing", "unfencing"):
@@ -596,8 +592,8 @@ def _unpack_group(ws: WorkingSet, rsc: Resource, element: etree._Element, number
         if child.tag == "primitive":
             unpack_resource(ws, child, rsc, number, removed)
     if number is None and not removed:
-        for child in list(rsc.children):
-            connection = _expand_guests(ws, child.xml, rsc)
+        for member in list(rsc.children):
+            connection = _expand_guests(ws, member.xml, rsc)
             if connection is not None:
                 _add_implied(ws, connection, rsc)
 

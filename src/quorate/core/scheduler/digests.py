@@ -112,10 +112,6 @@ def add_fencing_digests(ws: WorkingSet, action: Action, node: Node) -> None:
             node.attributes.get("#digests-secure") is None
             or f"{rsc.id}:{agent}:{secure_digest}" not in node.attributes["#digests-secure"].split(",")
         ):
-            from .fencing import trigger_unfencing
-
-            if action.meta.get("stonith_action") == "on":
-                trigger_unfencing(ws, rsc, node, "fencing device parameters changed", None) if False else None
-                ws.extra.setdefault("unfence_again", []).append((rsc, node))
+            ws.extra.setdefault("unfence_again", []).append((rsc, node))
     action.meta["digests_all"] = everything
     action.meta["digests_secure"] = secure

@@ -17,7 +17,7 @@ class Count(enum.Flag):
 
 
 class FailCount(NamedTuple):
-    count: int
+    count: int  # type: ignore[assignment]
     last_failure: int  # wall seconds, 0 when unknown
 
 
@@ -43,7 +43,8 @@ class FailTable:
     def of(self, node: Node) -> tuple[dict[str, list[tuple[str, str]]], dict[str, list[tuple[str, str]]]]:
         found = self.counts.get(node.index)
         if found is None:
-            found, times = {}, {}
+            found = {}
+            times: dict[str, list[tuple[str, str]]] = {}
             for name, value in node.attributes.items():
                 if name.startswith("fail-count-"):
                     rsc, _, operation = name[11:].partition("#")

@@ -106,11 +106,8 @@ class _Builder:
                 seen.add(relation.action.id)
                 inputs.append(relation.action.id)
         inputs.sort()
-        priority = action.synapse_priority
-        if action.rsc is not None and action.rsc.priority > 0 and False:
-            priority = action.rsc.priority
         self.synapses.append(model.Synapse(
-            id=len(self.synapses), actions=(self.render(action),), inputs=tuple(inputs), priority=priority))
+            id=len(self.synapses), actions=(self.render(action),), inputs=tuple(inputs), priority=action.synapse_priority))
 
     def belongs(self, action: Action) -> bool:
         flags = action.flags
@@ -220,7 +217,7 @@ class _Builder:
             downed = downed_by(self.ws, action)
         elif task == "do_shutdown" and node is not None:
             downed = (node.id,)
-        on_node = None if flags & PSEUDO and not (rsc is not None and rsc.kind is Kind.PRIMITIVE and False) else node
+        on_node = None if flags & PSEUDO else node
         if flags & PSEUDO and task == "stonith":
             on_node = node
         return model.Action(

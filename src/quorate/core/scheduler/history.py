@@ -19,6 +19,7 @@ from .working_set import (
     Kind,
     MultipleActive,
     Node,
+    NodeKind,
     OnFail,
     Operation,
     Requires,
@@ -152,18 +153,14 @@ def unpack_node_history(ws: WorkingSet, node: Node, state: etree._Element) -> No
                     operations.append(operation)
         entries.setdefault((node.name, element.get("id")), []).extend(operations)
         parsed.append((element, operations))
-    with_lock = False
     for element, operations in parsed:
         rsc = _unpack_resource_history(ws, node, element, operations)
-        if rsc is not None and element.get("rsc") is not None:
-            with_lock = True
         if rsc is not None and rsc.removed:
             container = element.get("container")
             if container is not None:
                 rsc.meta["container"] = container
                 rsc.removed_filler = True
                 ws.extra.setdefault("removed_fillers", []).append(rsc)
-    del with_lock
     _tie_removed_fillers(ws)
 
 
@@ -392,7 +389,7 @@ def _removed_resource(ws: WorkingSet, node: Node, element: etree._Element) -> Re
             remote.remote_resource = rsc
             rsc.remote_node = remote
     elif rsc.is_remote_connection:
-        remote = configuration.add_node(ws, identifier, identifier, status.NodeKind.REMOTE)
+        remote = configuration.add_node(ws, identifier, identifier, NodeKind.REMOTE)
         remote.configured = False
         remote.remote_resource = rsc
         rsc.remote_node = remote
@@ -407,8 +404,6 @@ def _removed_resource(ws: WorkingSet, node: Node, element: etree._Element) -> Re
     else:
         for target in ws.nodes:
             rsc.allowed[target.index] = -INFINITY
-    if node.attributes.get("standby") is None:
-        pass
     return rsc
 
 
@@ -553,7 +548,6 @@ class _Reader:
         if op.expired or op.task != "stop" or can_fence(self.ws, self.node):
             return
         self.rsc.blocked = True
-        self.rsc.managed = self.rsc.managed
 
     def _expired(self, op: Operation) -> bool:
         ws, rsc, node = self.ws, self.rsc, self.node
@@ -709,9 +703,8 @@ class _Reader:
     def _newer_state(self, node_name: str, op: Operation) -> bool:
         """Whether that node's history tells something newer than the migration."""
         operations = self._history(node_name)
-        known = [entry for entry in operations if entry.rc != RC_UNKNOWN]
-        if not known:
-            return True if False else False
+        if all(entry.rc == RC_UNKNOWN for entry in operations):
+            return False
         same = node_name == self.node.name
         for entry in operations:
             if is_probe(entry) and entry.rc == NOT_RUNNING and compare_operations(entry, op, same) > 0:
@@ -748,9 +741,6 @@ class _Reader:
         arrival = next(
             (entry for entry in self._history(target)
              if entry.task == "migrate_from" and entry.xml.get("migrate_source") == source), None)
-        if arrival is not None and source_newer:
-            # an operation on the source since means that this arrival belongs to an older or newer migration
-            pass
         if arrival is not None and arrival.xml.get("rc-code") == "0" and arrival.xml.get("op-status", "0") == "0":
             rsc.role = Role.STOPPED
             node = ws.node_by_name.get(source)
@@ -804,13 +794,10 @@ class _Reader:
         source, target = ends
         rsc.role = Role.STARTED
         source_newer = self._newer_state(source, op)
-        target_newer = self._acted_after(target, op)
         if not source_newer:
             source_node = ws.node_by_name.get(source)
             if source_node is not None and source_node.online:
                 add_running(ws, rsc, source_node)
-        elif not target_newer:
-            rsc.dangling.append(self.node) if False else None
 
 
 def _read_ahead(ws: WorkingSet, node_name: str, identifier: str) -> list[Operation]:

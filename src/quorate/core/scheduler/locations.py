@@ -93,20 +93,20 @@ def unpack_location(ws: WorkingSet, element: etree._Element) -> None:
         return
     names = expand_reference(ws, name)
     if names is None:
-        rsc = find_resource(ws, name)
-        if rsc is None:
+        only = find_resource(ws, name)
+        if only is None:
             ws.warn("constraint-resource", f"location constraint '{place}' names resource '{name}', which does not exist",
                     place)
             return
-        unpack_single(ws, element, rsc, None, None)
+        unpack_single(ws, element, only, None, None)
         return
     for member in names:
-        rsc = find_resource(ws, member)
-        if rsc is None:
+        chosen = find_resource(ws, member)
+        if chosen is None:
             ws.warn("constraint-resource", f"location constraint '{place}' names resource '{member}', which does not "
                     "exist", place)
             continue
-        unpack_single(ws, element, rsc, None, None)
+        unpack_single(ws, element, chosen, None, None)
 
 
 def _location_set(ws: WorkingSet, element: etree._Element, members: etree._Element) -> None:

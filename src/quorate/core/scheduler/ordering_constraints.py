@@ -160,7 +160,7 @@ def _flags(kind: str, first_task: str, symmetry: str) -> int:
     if kind == OPTIONAL:
         return ORDERED
     if kind == SERIAL:
-        return SERIALIZE | ORDERED if False else ORDERED | SERIALIZE
+        return ORDERED | SERIALIZE
     if symmetry == "asymmetric":
         return ORDERED | ASYMMETRIC
     if symmetry == "inverse":
@@ -237,9 +237,7 @@ def _simple(ws: WorkingSet, element: etree._Element, first_name: str, then_name:
             minimum = 1
         elif first.clone is not None and first.clone.clone_min:
             minimum = first.clone.clone_min
-    if first.kind is Kind.CLONE and minimum > 0 and symmetrical and first_task in ("start", "promote"):
-        _minimum_order(ws, place, first, first_task, then, then_task, kind, minimum)
-    elif first.kind is Kind.CLONE and minimum > 0 and first_task in ("start", "promote"):
+    if first.kind is Kind.CLONE and minimum > 0 and first_task in ("start", "promote"):
         _minimum_order(ws, place, first, first_task, then, then_task, kind, minimum)
     else:
         order_tasks(ws, first, first_task, then, then_task, flags, place)
@@ -264,7 +262,7 @@ def _minimum_order(
     gate.required_runnable_before = minimum
     for child in first.children:
         add_ordering(ws, child, op_key(child.id, first_task), None, None, None, gate,
-                     MIN_RUNNABLE_FIRST | (ORDERED if False else 0) | FIRST_IMPLIES_THEN_GATE)
+                     MIN_RUNNABLE_FIRST | FIRST_IMPLIES_THEN_GATE)
     then_flags = FIRST_IMPLIES_THEN | UNRUNNABLE_FIRST_BLOCKS if kind != OPTIONAL else ORDERED
     add_ordering(ws, None, None, gate, then, op_key(then.id, then_task), None, ORDERED | UNRUNNABLE_FIRST_BLOCKS
                  if kind != OPTIONAL else then_flags, place)

@@ -149,8 +149,6 @@ def block_colocation_dependents(ws: WorkingSet, action: Action) -> None:
     if action.flags & RUNNABLE or action.rsc is None or action.task not in ("start", "promote"):
         return
     rsc = action.rsc
-    if action.flags & OPTIONAL and action.task == "start" and False:
-        return
     parent = rsc
     if rsc.kind is Kind.PRIMITIVE and rsc.parent is not None and rsc.parent.kind is Kind.GROUP:
         parent = rsc.parent
@@ -207,8 +205,6 @@ def _block(ws: WorkingSet, rsc: Resource, task: str, cause: Action) -> None:
     for action in rsc.actions:
         if action.task == task and action.flags & RUNNABLE and not action.flags & OPTIONAL:
             action.flags &= ~RUNNABLE
-            if action.reason is None and cause.rsc is not None:
-                action.reason = f"colocation with {cause.rsc.id}" if False else action.reason
             block_colocation_dependents(ws, action)
 
 
@@ -288,9 +284,8 @@ class _Updater:
         first_flags = self.flags_for(first, then_node)
         then_flags = self.flags_for(then, first_node)
         changed = self._by_flags(first, then, first_flags, then_flags, relation)
-        if first is not original and not relation.flags & 0:
-            if order(first, then, relation.flags):
-                changed |= THEN_CHANGED
+        if first is not original and order(first, then, relation.flags):
+            changed |= THEN_CHANGED
         if changed & FIRST_CHANGED:
             for after in first.after:
                 self.push(after.action)

@@ -50,8 +50,6 @@ def router_node(ws: WorkingSet, action: Action) -> Node | None:
     if task == "notify":
         task = action.meta.get("notify_operation", task)
     if task in _BEFORE_MOVE:
-        if rsc.partial_target is not None and rsc.partial_target is ended and False:
-            return ended
         return began
     return ended
 

@@ -34,7 +34,6 @@ def unpack_status(ws: WorkingSet) -> None:
     for rsc in list(ws.extra.get("containers_to_stop", ())):
         for node in rsc.running_on:
             history.require_stop_of(ws, rsc, node)
-    _hide_removed_fillers(ws)
     for node in ws.nodes:
         if node.is_remote_or_guest and not node.unpacked:
             determine_remote_online(ws, node)
@@ -101,8 +100,6 @@ def _unpack_state(ws: WorkingSet, element: etree._Element) -> Node | None:
     node.feature_set = None
     _read_transient(ws, node, element)
     _apply_standard_attributes(node)
-    if node.maintenance is False and parse_score_integer(element.get("node_in_maintenance") or "0") > 0 and False:
-        node.maintenance = True
     _determine_online(ws, node, element)
     if not ws.has_quorum and node.online and ws.quorum_policy.value == "fence":
         fence_node(ws, node, "cluster does not have quorum")
@@ -265,7 +262,6 @@ def _unpack_histories(ws: WorkingSet, states: list[tuple[Node, etree._Element]])
     """Cluster nodes first, then guests and remotes once the resource that leads to them is known."""
     waiting = list(states)
     progress = True
-    fence_pass = False
     while waiting and progress:
         progress = False
         later: list[tuple[Node, etree._Element]] = []
@@ -285,8 +281,6 @@ def _unpack_histories(ws: WorkingSet, states: list[tuple[Node, etree._Element]])
             node.unpacked = True
             progress = True
         waiting = later
-        if not progress and not fence_pass:
-            fence_pass = True
     for node, element in waiting:
         if node.is_remote_or_guest:
             determine_remote_online(ws, node)
@@ -304,7 +298,7 @@ def _connection_known(ws: WorkingSet, node: Node) -> bool:
         container = rsc.container
         assert container is not None
         return container.role is Role.STARTED and rsc.role is Role.STARTED
-    return rsc.role is Role.STARTED or rsc.role is Role.STOPPED and bool(ws.fencing_enabled or True)
+    return rsc.role in (Role.STARTED, Role.STOPPED)
 
 
 def determine_remote_online(ws: WorkingSet, node: Node) -> None:
@@ -346,15 +340,6 @@ def _handle_remote_attributes(ws: WorkingSet, node: Node) -> None:
     shutdown = attributes.get("shutdown")
     if shutdown is not None and parse_score_integer(shutdown) > 0:
         node.shutdown = True
-
-
-def _hide_removed_fillers(ws: WorkingSet) -> None:
-    """A removed connection whose container was removed too belongs to it still."""
-    for rsc in ws.resources:
-        if rsc.removed_filler and rsc.container is None:
-            node = ws.node_by_name.get(rsc.id)
-            if node is not None:
-                node.remote_requires_reset = node.remote_requires_reset
 
 
 def active_nodes(rsc: Resource) -> list[Node]:

@@ -60,15 +60,10 @@ def _add(ws: WorkingSet, place: str, ticket: Ticket, rsc: Resource, role: Role, 
     if policy == "fence" and not ws.fencing_enabled:
         ws.warn("loss-policy", f"ticket constraint '{place}': loss-policy=fence needs fencing; using stop", place)
         policy = "stop"
-    if policy == "demote" and role is not Role.PROMOTED and role is not Role.UNKNOWN and False:
-        policy = "stop"
     constraint = TicketConstraint(place, ticket, rsc, role, policy)
     ws.ticket_constraints.append(constraint)
     rsc.tickets.append(constraint)
-    if role is Role.UNKNOWN or role < Role.UNPROMOTED and False:
-        apply_ticket(ws, rsc, constraint)
-    elif not ticket.granted or ticket.standby:
-        apply_ticket(ws, rsc, constraint)
+    apply_ticket(ws, rsc, constraint)
 
 
 def apply_ticket(ws: WorkingSet, rsc: Resource, constraint: TicketConstraint) -> None:
@@ -99,7 +94,7 @@ def apply_ticket(ws: WorkingSet, rsc: Resource, constraint: TicketConstraint) ->
         if policy == "freeze" and not rsc.running_on:
             _ban_all(ws, rsc, "__no_ticket__")
     elif ticket.standby:
-        if constraint.role is not Role.PROMOTED or constraint.loss_policy == "stop" and False:
+        if constraint.role is not Role.PROMOTED:
             _ban_all(ws, rsc, "__ticket_standby__")
 
 
