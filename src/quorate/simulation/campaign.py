@@ -31,7 +31,8 @@ def plan_for(
     """The plan of a seed: a function of the seed and the options alone."""
     luck = random.Random(f"plan/{seed}")
     size = luck.choice(tuple(sizes))
-    subset = [kind for kind in kinds if luck.random() < 0.6] or [luck.choice(tuple(kinds))]
+    density = luck.choice((0.15, 0.3, 0.6)) if len(kinds) > 4 else 1.0  # few kinds by themselves show what many hide
+    subset = [kind for kind in kinds if luck.random() < density] or [luck.choice(tuple(kinds))]
     policy = luck.choice(("stop", "stop", "freeze", "suicide")) if size > 2 else luck.choice(("stop", "freeze"))
     token_ms = luck.choice((1000, 2000, 3000))
     return Plan(
@@ -70,8 +71,8 @@ def outcomes(
 
 
 def hunt(mutant: str, seeds: Sequence[int], sizes: Sequence[int], jobs: int) -> Outcome | None:
-    """The first seed that catches a planted bug, or None."""
-    for outcome in outcomes(seeds, sizes, tuple(FAULTS), mutant, jobs):
+    """The first seed that catches a planted bug, or None. Faults are those that concern it."""
+    for outcome in outcomes(seeds, sizes, MUTANTS[mutant].kinds or tuple(FAULTS), mutant, jobs):
         if outcome.violation:
             return outcome
     return None

@@ -23,7 +23,7 @@ from quorate.model import protocol, wire
 from quorate.model.ids import MILLISECOND, SECOND, NodeId
 
 from .configuration import simulated_configuration
-from .ground import Ground, Machine, Violation
+from .ground import DISK_DELAY_NS, Ground, Machine, Violation
 from .machine import AgentFaults, SimulatedNode
 from .network import Network
 from .world import World
@@ -415,6 +415,7 @@ class SimulatedCluster:
         self.device.fail = self.device.slow = self.device.lie = 0.0
         for node in self.nodes.values():
             node.machine.disk.is_full = False
+            node.machine.disk.delay_ns = DISK_DELAY_NS
             for process in (node.engine_process, node.manager_process):
                 if process.stopped_until > self.world.now:
                     process.stopped_until = self.world.now

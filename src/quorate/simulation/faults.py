@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from quorate.model.ids import MILLISECOND, SECOND
 
+from .ground import DISK_DELAY_NS
+
 if TYPE_CHECKING:
     from .cluster import SimulatedCluster
 
@@ -67,6 +69,20 @@ def disk_full(cluster: SimulatedCluster, luck: random.Random) -> str:
 
     cluster.clock.after(duration, free)
     return f"the disk of {name} is full for {duration // SECOND} s"
+
+
+def slow_disk(cluster: SimulatedCluster, luck: random.Random) -> str:
+    """Every disk takes its time; what waits for it must wait."""
+    for node in cluster.nodes.values():
+        node.machine.disk.delay_ns = (20 * MILLISECOND, 900 * MILLISECOND)
+    duration = luck.randint(5, 30) * SECOND
+
+    def calm() -> None:
+        for node in cluster.nodes.values():
+            node.machine.disk.delay_ns = DISK_DELAY_NS
+
+    cluster.clock.after(duration, calm)
+    return f"all disks are slow for {duration // SECOND} s"
 
 
 def kill_manager(cluster: SimulatedCluster, luck: random.Random) -> str:
@@ -262,6 +278,7 @@ FAULTS: dict[str, Fault] = {
     "power-cut": power_cut,
     "blackout": blackout,
     "disk-full": disk_full,
+    "slow-disk": slow_disk,
     "kill-manager": kill_manager,
     "kill-engine": kill_engine,
     "stop-process": stop_process,

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from quorate.model.entries import Position
 
+DISK_DELAY_NS = (200_000, 4_000_000)
+
 
 @dataclass(slots=True)
 class Disk:
@@ -26,6 +28,7 @@ class Disk:
     counter: int = 0
     forks: list[str] = field(default_factory=list)
     is_full: bool = False
+    delay_ns: tuple[int, int] = DISK_DELAY_NS
 
 
 @dataclass(slots=True)

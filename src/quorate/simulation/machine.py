@@ -210,7 +210,8 @@ class SimulatedNode:
         process.run += 1
         process.alive = True
         for running in list(machine.agents.values()):  # the ledger: orphans are ended first
-            del machine.agents[running.key]
+            if self.ends_orphans:
+                del machine.agents[running.key]
         self._manager_incarnation = machine.boot * 1000 + self._incarnations
         self.manager = self._make_manager(self.manager_configuration)
         disk = machine.disk
@@ -232,6 +233,7 @@ class SimulatedNode:
 
     _manager_incarnation = 0
     engine_incarnation = 0
+    ends_orphans = True  # as the ledger has it
 
     def _wall(self) -> int:
         return WALL_EPOCH + self.around.clock.now // SECOND
@@ -400,9 +402,8 @@ class SimulatedNode:
         """Durable after a moment; a crash before that loses it."""
         data = effect.cib.serialize() if isinstance(effect, fx.SaveState) else b""
         run, boot = self.manager_process.run, self.machine.boot
-        self.around.clock.after(
-            self.around.between(200_000, 4 * MILLISECOND), lambda: self._saved(effect, data, run, boot)
-        )
+        delay = self.around.between(*self.machine.disk.delay_ns)
+        self.around.clock.after(delay, lambda: self._saved(effect, data, run, boot))
 
     def _saved(
         self, effect: fx.SaveState | fx.SavePromise | fx.AppendJournal, data: bytes, run: int, boot: int
