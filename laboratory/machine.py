@@ -182,7 +182,8 @@ class Machine:
                 return
             process, self.process = self.process, None
             links = [f"link del v{self.number}-{number}" for number in range(len(self.plan.networks))]
-            await asyncio.gather(process.end(), ip(*links, may_be_gone=True))
+            await ip(*links, may_be_gone=True)  # first, so that no dying process says good-bye to anybody
+            await process.end()
 
     async def set_link(self, number: int, up: bool) -> None:
         (self.cut.discard if up else self.cut.add)(number)

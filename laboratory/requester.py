@@ -35,6 +35,15 @@ class Attempt:
         self.socket.connect_ex(address)
 
 
+def is_whole(head: bytes, body: bytes) -> bool:
+    """Whether all of the body is there; without a length in the head: any of it."""
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return len(body) == int(value)
+    return bool(body)
+
+
 class Requester:
     def __init__(self, path: str, address: tuple[str, int], url: str, every_ns: int) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -83,10 +92,10 @@ class Requester:
             attempt.data += data
             return
         head, _, body = attempt.data.partition(b"\r\n\r\n")
-        if head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
+        if head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")) and is_whole(head, body):
             self._end(attempt, "ok", body.decode(errors="replace").strip())
         else:
-            self._end(attempt, "-", head.split(b"\r\n")[0].decode(errors="replace") or "empty")
+            self._end(attempt, "-", head.split(b"\r\n")[0].decode(errors="replace") or "cut short")
 
     def _end(self, attempt: Attempt, verdict: str, text: str) -> None:
         del self._attempts[attempt.socket.fileno()]

@@ -54,8 +54,12 @@ class Cluster:
         for node in NODES:
             self.lab.heal(node)
             self.lab.switch_reachable(node, True)
-            self.lab.power_on(node)
-        self.stack.all_online(self.lab)
+
+        def whole() -> bool:
+            self.lab.power_on()  # also what a fencing that was still owed has just switched off
+            return self.stack.online(self.lab, "n1") == set(NODES)
+
+        self.stack.until("all nodes online", whole, timeout=90, step=0.5)
         self.stack.runs(self.lab, "n1", ["power", *WEB_RESOURCES])
         answer = self.lab.await_answer(boottime_ns(), 30).answer
         assert answer is not None
