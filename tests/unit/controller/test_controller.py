@@ -104,6 +104,7 @@ def test_ceaseless_changes_do_not_starve_the_cluster() -> None:
     bench.foreign(change())
     for _ in range(12):
         bench.foreign(change())
+        bench.wait(100)
         bench.schedule(synapse(operation(1, "start", "a", "n1")), synapse(operation(2, "start", "b", "n1"), 1))
     assert [request.resource for request in bench.requests()] == ["a"]
     bench.result(bench.requests()[0].key)
@@ -685,3 +686,15 @@ def test_options_are_read_from_the_configuration() -> None:
 def test_effects_for_the_driver_only() -> None:
     bench = active()
     assert all(not isinstance(effect, fx.Log) for effect in bench.effects)
+
+
+def test_a_stream_of_writes_is_scheduled_for_a_few_times_a_second() -> None:
+    bench = active()
+    answered = 0
+    for _ in range(100):  # a write each 10 ms
+        bench.foreign(change())
+        if len(bench.runs()) > answered:
+            answered = len(bench.runs())
+            bench.schedule()
+        bench.wait(10)
+    assert 5 <= len(bench.runs()) <= 16

@@ -18,6 +18,7 @@ Source: Pacemaker Development, "Controller"; the project's rules of the log 4, 5
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from typing import assert_never
 
 from quorate.core import effects as fx
@@ -42,6 +43,9 @@ REFUSED_NS = SECOND  # before scheduling again what an executor refused; a chang
 REFUSED_NS_MAX = 30 * SECOND  # each refusal doubles the pause up to this
 ERROR_RETRY_NS = 10 * SECOND  # before scheduling again what the scheduler could not
 DEGRADED = {190: 0, 191: 8}  # OCF codes of a service that runs degraded: as good as expected, but told
+
+STREAM_NS = 300 * MILLISECOND  # clients that write without a pause are scheduled for so often,
+STREAM_RUNS = 3  # after so many runs at once
 
 RECHECK_TIMER = "controller-recheck"
 RETRY_TIMER = "controller-retry"
@@ -69,6 +73,8 @@ class Controller:
         self._active = False
         self._dirty = ""  # why a run of the scheduler is wanted
         self._not_before = 0  # ns: no run before
+        self._stream: deque[int] = deque(maxlen=STREAM_RUNS)  # ns: the last runs that clients' writes wanted
+        self._is_calm = False  # only clients' writes want the next run
         self._refusals = 0  # by executors, since the situation last changed
         self._run_key = 0
         self._running = False  # the scheduler
@@ -256,7 +262,7 @@ class Controller:
         match entry:
             case entries.Change():
                 if event.rc == 0:
-                    self._want(f"{entry.kind} by {entry.client or entry.user or entry.origin}", AWAIT)
+                    self._want(f"{entry.kind} by {entry.client or entry.user or entry.origin}", AWAIT, calm=True)
             case entries.AttributeUpdate():
                 self._attribute(entry, state)
             case entries.ActionRequest():
@@ -450,8 +456,9 @@ class Controller:
 
     # ---- scheduling -------------------------------------------------------------------------------------------------
 
-    def _want(self, reason: str, urgency: str) -> None:
-        """Something changed: the present plan is no longer right."""
+    def _want(self, reason: str, urgency: str, *, calm: bool = False) -> None:
+        """Something changed: the present plan is no longer right. `calm`: others of its kind may be put together."""
+        self._is_calm = calm and (self._is_calm or not self._dirty)
         self._dirty = self._dirty or reason
         if self._running and urgency == AT_ONCE:
             self._outdated = True
@@ -485,6 +492,11 @@ class Controller:
             return  # what was asked for must stand in the status before it is scheduled again
         if self._lapsing or (patient and not self.options(state).fencing):
             return  # first it must be known what the absent nodes hold
+        if self._is_calm:
+            if len(self._stream) == STREAM_RUNS and now < self._stream[0] + STREAM_NS:
+                self._effects.append(fx.SetTimer(name=RETRY_TIMER, at=self._stream[0] + STREAM_NS))
+                return
+            self._stream.append(now)
         self._run_key += 1
         self._running, self._outdated = True, False
         self._report("debug", "scheduling", reason=self._dirty, run=str(self._run_key))
