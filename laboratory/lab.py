@@ -104,7 +104,13 @@ class Laboratory:
             except OSError as error:
                 ended = self._keeper is not None and self._keeper.poll() is not None
                 if ended or kernel.boottime_ns() > deadline:
-                    raise LaboratoryError(f"the keeper does not answer ({error}): {self.keeper_log()}") from error
+                    said = self.keeper_log()
+                    self._control.close()
+                    if self._keeper is not None:
+                        self._keeper.kill()
+                        self._keeper.wait()
+                        shutil.rmtree(self.directory, ignore_errors=True)
+                    raise LaboratoryError(f"the keeper does not answer ({error}): {said}") from error
                 time.sleep(0.01)
         self._control.settimeout(60)
         self._file = self._control.makefile("rwb")
