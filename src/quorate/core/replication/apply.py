@@ -120,7 +120,7 @@ def _change(state: ReplicatedState, entry: entries.Change, rules: Rules) -> Appl
         return Applied(rc=known[0], message=known[1])
     if entry.section != "status" and not entry.forced and not rules.lineage_reached:
         return Applied(void=True, message="the epoch is not durable on a majority yet")
-    outcome = apply_operation(state.cib, operation_of(entry))
+    outcome = apply_operation(state.cib, operation_of(entry), with_patch=False)
     if outcome.rc == OK and outcome.config_changed:
         state.position = Position(state.position.lineage, state.position.index + 1)
         if entry.forced and not rules.lineage_reached:

@@ -64,8 +64,8 @@ class _Refused(Exception):
         self.outcome = failure(rc, message, *reports)
 
 
-def apply(cib: Cib, operation: Operation, *, validate: bool = True) -> Outcome:
-    """Run one operation. On any failure the document is as it was."""
+def apply(cib: Cib, operation: Operation, *, validate: bool = True, with_patch: bool = True) -> Outcome:
+    """Run one operation. On any failure the document is as it was. `with_patch`: tell what changed as a patch set."""
     source = cib.version
     edit = Edit(cib)
     before = cib.copy() if acl.is_restricted(cib, operation.user) else None
@@ -88,7 +88,7 @@ def apply(cib: Cib, operation: Operation, *, validate: bool = True) -> Outcome:
         raise
     changed = edit.changed
     return Outcome(
-        rc=ExitCode.OK, message="", patch=edit.patch(source) if changed else None,
+        rc=ExitCode.OK, message="", patch=edit.patch(source) if changed and with_patch else None,
         config_changed=config_changed, changed=changed,
     )  # fmt: skip
 
