@@ -146,7 +146,7 @@ def test_the_largest_message_goes_through() -> None:
     cluster = together()
     cluster.managers[2].submit(group.MESSAGE_BYTES_MAX)
     cluster.managers[3].submit(100)
-    settle_ms(cluster, 60)
+    assert settle_ms(cluster, 60) <= 60_000
 
 
 def test_a_dead_manager_never_costs_the_node_view() -> None:
